@@ -1,0 +1,4 @@
+package onnx
+
+// inferRules is keyed by domain:operator, with "" for ai.onnx.
+var inferRules = map[string]inferRule{}
