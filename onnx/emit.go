@@ -120,7 +120,9 @@ func (b *Builder) Reduce(op string, x *Value, keep bool, axes ...int64) *Value {
 }
 
 // Sum emits ReduceSum without keeping the reduced dimensions.
-func (b *Builder) Sum(x *Value, axes ...int64) *Value { return b.Reduce("ReduceSum", x, false, axes...) }
+func (b *Builder) Sum(x *Value, axes ...int64) *Value {
+	return b.Reduce("ReduceSum", x, false, axes...)
+}
 
 // Mean emits ReduceMean without keeping the reduced dimensions.
 func (b *Builder) Mean(x *Value, axes ...int64) *Value {
