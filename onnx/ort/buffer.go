@@ -1,0 +1,247 @@
+package ort
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"unsafe"
+
+	"gorgonia.org/tensor"
+
+	"github.com/relevit/relevit/onnx"
+)
+
+// Buffer is a tensor whose memory Go and ONNX Runtime share: what one writes
+// the other reads, without a copy. The memory is C's, so the garbage collector
+// neither moves nor counts it, and it lives until Close. Slices and tensors
+// taken from a Buffer are views of it and must not be used after Close.
+type Buffer struct {
+	dtype onnx.DType
+	shape []int64
+	mem   []byte
+	value handle // nil once closed
+	api   capi
+	own   bool // mem is ours to free, not the value's
+}
+
+// Element lists the Go types that buffers hold. Other ONNX types, such as
+// float16, are there as bytes.
+type Element interface {
+	float32 | float64 | int64 | int32 | int16 | int8 | uint64 | uint32 | uint16 | uint8 | bool
+}
+
+// NewBuffer returns a tensor of zeros; a scalar has no dimensions. The runtime
+// must be loaded.
+func NewBuffer(t onnx.DType, shape ...int64) (*Buffer, error) {
+	api, memory, err := current()
+	if err != nil {
+		return nil, err
+	}
+	n, err := byteSize(t, shape)
+	if err != nil {
+		return nil, fmt.Errorf("making buffer %s: %w", describe(t, shape), err)
+	}
+	mem := allocate(n)
+	if mem == nil {
+		return nil, fmt.Errorf("making buffer %s: no memory for %d bytes", describe(t, shape), n)
+	}
+	value, err := api.newTensor(memory, mem, t, shape)
+	if err != nil {
+		release(mem)
+		return nil, fmt.Errorf("making buffer %s: %w", describe(t, shape), err)
+	}
+	return &Buffer{dtype: t, shape: slices.Clone(shape), mem: mem, value: value, api: api, own: true}, nil
+}
+
+// BufferOf returns a tensor holding a copy of data, whose length must be the
+// product of shape.
+func BufferOf[T Element](data []T, shape ...int64) (*Buffer, error) {
+	b, err := NewBuffer(typeOf[T](), shape...)
+	if err != nil {
+		return nil, err
+	}
+	if err := Set(b, data); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Set copies data into b. Type and length must be the buffer's.
+func Set[T Element](b *Buffer, data []T) error {
+	if t := typeOf[T](); t != b.dtype || len(data) != b.Len() || b.value == nil {
+		return fmt.Errorf("filling buffer %s with %d elements of %v", b, len(data), t)
+	}
+	copy(view[T](b), data)
+	return nil
+}
+
+func byteSize(t onnx.DType, shape []int64) (int64, error) {
+	n := int64(t.Size())
+	if n == 0 {
+		return 0, errors.New("elements of this type have no fixed size in bytes")
+	}
+	for _, d := range shape {
+		if d < 0 {
+			return 0, errors.New("a dimension is negative")
+		}
+		if d > 0 && n > math.MaxInt64/d {
+			return 0, errors.New("its size overflows")
+		}
+		n *= d
+	}
+	return n, nil
+}
+
+// wrap makes a Buffer of a tensor that ONNX Runtime allocated, and owns it.
+func wrap(api capi, value handle) (*Buffer, error) {
+	data, t, shape, err := api.content(value)
+	var n int64
+	if err == nil {
+		n, err = byteSize(t, shape)
+	}
+	if err != nil {
+		api.releaseValue(value)
+		return nil, err
+	}
+	b := &Buffer{dtype: t, shape: shape, value: value, api: api}
+	if n > 0 {
+		b.mem = unsafe.Slice((*byte)(data), n)
+	}
+	return b, nil
+}
+
+// Close frees the memory. A session refuses to run while a closed buffer is
+// bound to it.
+func (b *Buffer) Close() {
+	if b == nil || b.value == nil {
+		return
+	}
+	b.api.releaseValue(b.value)
+	if b.own {
+		release(b.mem)
+	}
+	b.value, b.mem = nil, nil
+}
+
+// String describes the buffer as float32(8,1000).
+func (b *Buffer) String() string {
+	if b.value == nil {
+		return describe(b.dtype, b.shape) + " (closed)"
+	}
+	return describe(b.dtype, b.shape)
+}
+
+// Type is the type of the elements.
+func (b *Buffer) Type() onnx.DType { return b.dtype }
+
+// Shape returns the dimensions; the caller must not change them.
+func (b *Buffer) Shape() []int64 { return b.shape }
+
+// Len is the number of elements.
+func (b *Buffer) Len() int {
+	n := 1
+	for _, d := range b.shape {
+		n *= int(d)
+	}
+	return n
+}
+
+// Bytes returns the memory itself, little-endian and in row-major order.
+func (b *Buffer) Bytes() []byte { return b.mem }
+
+// Float32s returns the elements, nil if they aren't float32.
+func (b *Buffer) Float32s() []float32 { return view[float32](b) }
+
+// Float64s returns the elements, nil if they aren't float64.
+func (b *Buffer) Float64s() []float64 { return view[float64](b) }
+
+// Int64s returns the elements, nil if they aren't int64.
+func (b *Buffer) Int64s() []int64 { return view[int64](b) }
+
+// Int32s returns the elements, nil if they aren't int32.
+func (b *Buffer) Int32s() []int32 { return view[int32](b) }
+
+// Uint8s returns the elements, nil if they aren't uint8.
+func (b *Buffer) Uint8s() []uint8 { return view[uint8](b) }
+
+// Bools returns the elements, nil if they aren't bool.
+func (b *Buffer) Bools() []bool { return view[bool](b) }
+
+// Dense returns a gorgonia tensor over the same memory. Types without a Go
+// counterpart (float16, ...) are an error.
+func (b *Buffer) Dense() (*tensor.Dense, error) {
+	var backing any
+	switch b.dtype {
+	case onnx.Float:
+		backing = view[float32](b)
+	case onnx.Double:
+		backing = view[float64](b)
+	case onnx.Int64:
+		backing = view[int64](b)
+	case onnx.Int32:
+		backing = view[int32](b)
+	case onnx.Int16:
+		backing = view[int16](b)
+	case onnx.Int8:
+		backing = view[int8](b)
+	case onnx.Uint64:
+		backing = view[uint64](b)
+	case onnx.Uint32:
+		backing = view[uint32](b)
+	case onnx.Uint16:
+		backing = view[uint16](b)
+	case onnx.Uint8:
+		backing = view[uint8](b)
+	case onnx.Bool:
+		backing = view[bool](b)
+	}
+	if backing == nil || b.Len() == 0 || b.value == nil {
+		return nil, fmt.Errorf("viewing buffer %s as a dense tensor: no elements of a Go type", b)
+	}
+	shape := make([]int, len(b.shape))
+	for i, d := range b.shape {
+		shape[i] = int(d)
+	}
+	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(backing)), nil
+}
+
+func view[T Element](b *Buffer) []T {
+	if typeOf[T]() != b.dtype || b.value == nil {
+		return nil
+	}
+	if len(b.mem) == 0 {
+		return []T{}
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b.mem))), b.Len())
+}
+
+func typeOf[T Element]() onnx.DType {
+	var x T
+	switch any(x).(type) {
+	case float32:
+		return onnx.Float
+	case float64:
+		return onnx.Double
+	case int64:
+		return onnx.Int64
+	case int32:
+		return onnx.Int32
+	case int16:
+		return onnx.Int16
+	case int8:
+		return onnx.Int8
+	case uint64:
+		return onnx.Uint64
+	case uint32:
+		return onnx.Uint32
+	case uint16:
+		return onnx.Uint16
+	case uint8:
+		return onnx.Uint8
+	case bool:
+		return onnx.Bool
+	}
+	return onnx.Undefined
+}
