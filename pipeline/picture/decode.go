@@ -1,0 +1,195 @@
+package picture
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	_ "image/gif" // formats that image.Decode knows
+	_ "image/png"
+	"io"
+	"os"
+
+	_ "golang.org/x/image/bmp"
+	_ "golang.org/x/image/tiff"
+	_ "golang.org/x/image/webp"
+
+	"github.com/relevit/relevit/pipeline/picture/jpeg"
+)
+
+// MaxPixels is the largest picture that is decoded; the header is asked first.
+const MaxPixels = 200_000_000
+
+// maxFileBytes bounds what is read of one image file.
+const maxFileBytes = 1 << 30
+
+// ErrTooLarge is wrapped where a picture has more than MaxPixels pixels.
+var ErrTooLarge = errors.New("picture is too large")
+
+// Error is what every function here returns for a file that cannot be used.
+type Error struct {
+	Path  string
+	Doing string // such as "decode image"
+	Err   error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Doing, e.Path, e.Err) }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// ReadFile decodes an image file as PIL's Image.open(path).convert("RGB") does:
+// alpha is dropped, not blended, and an EXIF orientation is not applied.
+// JPEG, PNG, GIF (first frame), BMP, TIFF and WebP are known by their content.
+// JPEG pixels equal libjpeg-turbo's, hence PIL's; lossy WebP's need not.
+func ReadFile(path string) (*RGB, error) {
+	p := new(RGB)
+	if err := p.ReadFile(path); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// ReadFile is like the function, but reuses p's memory.
+func (p *RGB) ReadFile(path string) error {
+	data, err := readAll(path)
+	if err == nil {
+		err = p.Decode(data)
+	}
+	if err != nil {
+		return &Error{Path: path, Doing: "decode image", Err: err}
+	}
+	return nil
+}
+
+func readAll(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, reason(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, reason(err)
+	}
+	if info.IsDir() {
+		return nil, errors.New("is a folder, not an image file")
+	}
+	if info.Size() > maxFileBytes {
+		return nil, fmt.Errorf("%w: file of %d bytes, at most %d are read", ErrTooLarge, info.Size(), maxFileBytes)
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, reason(err)
+	}
+	if len(data) == 0 {
+		return nil, errors.New("the file is empty")
+	}
+	return data, nil
+}
+
+// reason drops the path that os errors repeat.
+func reason(err error) error {
+	var pathError *os.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	return err
+}
+
+// Decode decodes an image file's content into p, reusing p's memory.
+func (p *RGB) Decode(data []byte) (err error) {
+	defer recovered(&err)
+	if isJPEG(data) {
+		return p.decodeJPEG(data)
+	}
+	img, err := decodeStandard(data)
+	if err != nil {
+		return err
+	}
+	p.convert(img)
+	return nil
+}
+
+func isJPEG(data []byte) bool { return len(data) > 2 && data[0] == 0xff && data[1] == 0xd8 }
+
+// recovered turns a panic of a decoder, ours or a library's, into an error.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("the decoder failed on corrupt data: %v", r)
+	}
+}
+
+func decodeStandard(data []byte) (image.Image, error) {
+	config, format, err := image.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		if errors.Is(err, image.ErrFormat) {
+			return nil, errors.New("not an image in a known format (JPEG, PNG, GIF, BMP, TIFF, WebP)")
+		}
+		return nil, explain(err)
+	}
+	if err := checkSize(config.Width, config.Height); err != nil {
+		return nil, err
+	}
+	img, _, err := image.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", format, explain(err))
+	}
+	return img, nil
+}
+
+func explain(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return fmt.Errorf("the file is truncated: %w", err)
+	}
+	return err
+}
+
+func checkSize(w, h int) error {
+	if w <= 0 || h <= 0 {
+		return fmt.Errorf("size %dx%d", w, h)
+	}
+	if w > MaxPixels/h {
+		return fmt.Errorf("%w: %dx%d pixels, at most %d are decoded", ErrTooLarge, w, h, MaxPixels)
+	}
+	return nil
+}
+
+func (p *RGB) decodeJPEG(data []byte) error {
+	config, err := jpeg.DecodeConfig(data)
+	if err != nil {
+		return err
+	}
+	if err := checkSize(config.Width, config.Height); err != nil {
+		return err
+	}
+	img, err := jpeg.Decode(data, p.Pix)
+	if err != nil {
+		return err
+	}
+	switch img.Channels {
+	case 3:
+		p.W, p.H, p.Pix = img.Width, img.Height, img.Pix
+	case 1:
+		// The samples may lie in p's own memory: expand into fresh memory.
+		*p = *NewRGB(img.Width, img.Height)
+		for i, v := range img.Pix {
+			p.Pix[3*i], p.Pix[3*i+1], p.Pix[3*i+2] = v, v, v
+		}
+	case 4:
+		*p = *NewRGB(img.Width, img.Height)
+		for i := range img.Width * img.Height {
+			cmyk := img.Pix[4*i : 4*i+4]
+			for k := range 3 {
+				p.Pix[3*i+k] = inkToRGB(255-cmyk[k], 255-cmyk[3])
+			}
+		}
+	}
+	return nil
+}
+
+// inkToRGB is PIL's conversion of one ink and black, both 255 for full ink.
+func inkToRGB(ink, black uint8) uint8 {
+	light := int(255 - black)
+	t := int(ink)*light + 128
+	return uint8(max(light-(t>>8+t)>>8, 0))
+}

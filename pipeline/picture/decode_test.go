@@ -1,0 +1,158 @@
+package picture
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/gif"
+	stdjpeg "image/jpeg"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+)
+
+// TestDecodeEqualsPIL compares every pixel of every shared photograph with
+// PIL 13.0 on libjpeg-turbo 3.2: 4:4:4, 4:2:2, 4:2:0, 4:4:0 and grey files.
+// Measured difference: none (mean 0, largest 0). The digests are SHA-256 over
+// np.asarray(Image.open(f).convert("RGB")) of all files in sorted order.
+func TestDecodeEqualsPIL(t *testing.T) {
+	shared := sharedDir(t)
+	for _, set := range []struct {
+		glob, digest string
+		files        int
+	}{
+		{"data/imagenet-samples/*/*", "e40870269d2b7906c1ac5fba8dae4157837d758ceef875c80a9fd03da94db859", 500},
+		{"data/pets/images/*", "f192e41e666e131c0ac6b7d2ca4624563cd2c7e4be122d8f60f2d0ac883faf06", 50},
+	} {
+		files, err := filepath.Glob(filepath.Join(shared, set.glob))
+		if err != nil || len(files) != set.files {
+			t.Fatalf("%d files match %s, %d expected (%v)", len(files), set.glob, set.files, err)
+		}
+		digest := sha256.New()
+		var p RGB
+		for _, f := range files {
+			if err := p.ReadFile(f); err != nil {
+				t.Fatal(err)
+			}
+			digest.Write(p.Pix)
+		}
+		if got := fmt.Sprintf("%x", digest.Sum(nil)); got != set.digest {
+			t.Errorf("%s: pixels differ from PIL's, digest %s", set.glob, got)
+		}
+	}
+}
+
+func encodeWith(t testing.TB, encode func(b *bytes.Buffer) error) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := encode(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestDecodeDropsAlphaWithoutBlending(t *testing.T) {
+	img := image.NewNRGBA(image.Rect(0, 0, 2, 1))
+	img.SetNRGBA(0, 0, color.NRGBA{200, 100, 50, 3})
+	img.SetNRGBA(1, 0, color.NRGBA{10, 20, 30, 0})
+	var p RGB
+	if err := p.Decode(encodeWith(t, func(b *bytes.Buffer) error { return png.Encode(b, img) })); err != nil {
+		t.Fatal(err)
+	}
+	if want := []uint8{200, 100, 50, 10, 20, 30}; !bytes.Equal(p.Pix, want) {
+		t.Errorf("pixels %v, want %v", p.Pix, want)
+	}
+}
+
+func TestDecodeKnowsFormatsByContent(t *testing.T) {
+	img := image.NewPaletted(image.Rect(0, 0, 9, 7), color.Palette{color.RGBA{1, 2, 3, 255}, color.RGBA{250, 128, 7, 255}})
+	for i := range img.Pix {
+		img.Pix[i] = uint8(i % 2)
+	}
+	for name, data := range map[string][]byte{
+		"png":  encodeWith(t, func(b *bytes.Buffer) error { return png.Encode(b, img) }),
+		"gif":  encodeWith(t, func(b *bytes.Buffer) error { return gif.Encode(b, img, nil) }),
+		"bmp":  encodeWith(t, func(b *bytes.Buffer) error { return bmp.Encode(b, img) }),
+		"tiff": encodeWith(t, func(b *bytes.Buffer) error { return tiff.Encode(b, img, nil) }),
+	} {
+		var p RGB
+		if err := p.Decode(data); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if p.W != 9 || p.H != 7 || !bytes.Equal(p.Pix[:6], []uint8{1, 2, 3, 250, 128, 7}) {
+			t.Errorf("%s: %dx%d, pixels %v", name, p.W, p.H, p.Pix[:6])
+		}
+	}
+}
+
+func TestSixteenBitGreyKeepsTheHighByte(t *testing.T) {
+	img := image.NewGray16(image.Rect(0, 0, 1, 1))
+	img.SetGray16(0, 0, color.Gray16{Y: 0x9c31})
+	var p RGB
+	if err := p.Decode(encodeWith(t, func(b *bytes.Buffer) error { return png.Encode(b, img) })); err != nil {
+		t.Fatal(err)
+	}
+	if p.Pix[0] != 0x9c {
+		t.Errorf("level %#x", p.Pix[0])
+	}
+}
+
+func TestBadFilesGiveOneErrorThatNamesTheFile(t *testing.T) {
+	photo := image.NewRGBA(image.Rect(0, 0, 50, 40))
+	jpegData := encodeWith(t, func(b *bytes.Buffer) error { return stdjpeg.Encode(b, photo, nil) })
+	pngData := encodeWith(t, func(b *bytes.Buffer) error { return png.Encode(b, photo) })
+	huge := bytes.Clone(pngData)
+	copy(huge[16:24], []byte{0, 1, 0, 0, 0, 1, 0, 0}) // 65536 x 65536 in the header
+	dir := t.TempDir()
+	for name, data := range map[string][]byte{
+		"cut.jpg":   jpegData[:len(jpegData)*2/3],
+		"cut.png":   pngData[:len(pngData)/2],
+		"text.jpg":  []byte("not an image"),
+		"empty.png": {},
+		"huge.png":  huge,
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := ReadFile(path)
+		var fileError *Error
+		if !errors.As(err, &fileError) || fileError.Path != path || strings.Count(err.Error(), path) != 1 {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if _, err := ReadFile(dir); err == nil {
+		t.Error("a folder was decoded")
+	}
+	_, err := ReadFile(filepath.Join(dir, "absent.png"))
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("absent file: %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	img := image.NewNRGBA(image.Rect(0, 0, 5, 4))
+	f.Add(encodeWith(f, func(b *bytes.Buffer) error { return png.Encode(b, img) }))
+	f.Add(encodeWith(f, func(b *bytes.Buffer) error { return stdjpeg.Encode(b, img, nil) }))
+	f.Add(encodeWith(f, func(b *bytes.Buffer) error { return gif.Encode(b, img, nil) }))
+	f.Add(encodeWith(f, func(b *bytes.Buffer) error { return bmp.Encode(b, img) }))
+	f.Add(encodeWith(f, func(b *bytes.Buffer) error { return tiff.Encode(b, img, nil) }))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if config, _, err := image.DecodeConfig(bytes.NewReader(data)); err == nil && config.Width*config.Height > 1<<20 {
+			return
+		}
+		var p RGB
+		if err := p.Decode(data); err == nil && len(p.Pix) != 3*p.W*p.H {
+			t.Fatalf("%dx%d has %d samples", p.W, p.H, len(p.Pix))
+		}
+	})
+}

@@ -1,0 +1,114 @@
+package jpeg
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+)
+
+type block [64]int16 // coefficients in natural order
+
+// scratch is the memory that one decoding needs besides its result.
+type scratch struct {
+	planes [4][]byte
+	coefs  [4][]block
+	rows   [4][]byte // one upsampled row each
+	sums   []int32   // one row of vertical sums
+}
+
+var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+// frame reads the frame header and lays out the components.
+func (d *decoder) frame(s []byte) error {
+	if d.comps != nil {
+		return fmt.Errorf("%w: two frame headers", ErrCorrupt)
+	}
+	if len(s) < 6 || len(s) != 6+3*int(s[5]) {
+		return fmt.Errorf("%w: frame header of %d bytes", ErrCorrupt, len(s))
+	}
+	if s[0] != 8 {
+		return fmt.Errorf("%w: %d bits a sample, only 8 are", ErrUnsupported, s[0])
+	}
+	n := int(s[5])
+	if n != 1 && n != 3 && n != 4 {
+		return fmt.Errorf("%w: %d components", ErrUnsupported, n)
+	}
+	d.height, d.width = int(binary.BigEndian.Uint16(s[1:])), int(binary.BigEndian.Uint16(s[3:]))
+	if d.width == 0 || d.height == 0 {
+		return fmt.Errorf("%w: size %dx%d in the frame header", ErrUnsupported, d.width, d.height)
+	}
+	comps := make([]component, n)
+	for i := range comps {
+		c, b := &comps[i], s[6+3*i:]
+		*c = component{id: b[0], h: int(b[1] >> 4), v: int(b[1] & 15), quantIndex: b[2]}
+		if c.h < 1 || c.h > 4 || c.v < 1 || c.v > 4 || c.quantIndex > 3 {
+			return fmt.Errorf("%w: component %d has sampling %dx%d, table %d", ErrCorrupt, i, c.h, c.v, c.quantIndex)
+		}
+		for j := range i {
+			if comps[j].id == c.id {
+				return fmt.Errorf("%w: two components with identifier %d", ErrCorrupt, c.id)
+			}
+		}
+		d.hMax, d.vMax = max(d.hMax, c.h), max(d.vMax, c.v)
+	}
+	for i := range comps {
+		if c := &comps[i]; d.hMax%c.h != 0 || d.vMax%c.v != 0 {
+			return fmt.Errorf("%w: fractional sampling, component %d is %dx%d of %dx%d", ErrUnsupported, i, c.h, c.v, d.hMax, d.vMax)
+		}
+	}
+	d.mcusX, d.mcusY = ceilDiv(d.width, 8*d.hMax), ceilDiv(d.height, 8*d.vMax)
+	for i := range comps {
+		c := &comps[i]
+		c.width, c.height = ceilDiv(d.width*c.h, d.hMax), ceilDiv(d.height*c.v, d.vMax)
+		c.blocksX, c.blocksY = ceilDiv(c.width, 8), ceilDiv(c.height, 8)
+		c.stride, c.rows = 8*d.mcusX*c.h, 8*d.mcusY*c.v
+	}
+	d.comps = comps
+	return nil
+}
+
+// allocate makes room for planes, and for coefficients of progressive files.
+// A block costs at least one bit of the file, which bounds what a header
+// without data behind it can make us allocate.
+func (d *decoder) allocate() error {
+	blocks := 0
+	for i := range d.comps {
+		blocks += d.comps[i].blocksX * d.comps[i].blocksY
+	}
+	if blocks > 8*len(d.data) {
+		return fmt.Errorf("%w: %d bytes cannot hold %dx%d pixels", ErrTruncated, len(d.data), d.width, d.height)
+	}
+	for i := range d.comps {
+		c := &d.comps[i]
+		n := c.stride * c.rows
+		if cap(d.scratch.planes[i]) < n {
+			d.scratch.planes[i] = make([]byte, n)
+		}
+		c.plane = d.scratch.planes[i][:n]
+		clear(c.plane)
+		if !d.progressive {
+			continue
+		}
+		if cap(d.scratch.coefs[i]) < n/64 {
+			d.scratch.coefs[i] = make([]block, n/64)
+		}
+		c.coefs = d.scratch.coefs[i][:n/64]
+		clear(c.coefs)
+	}
+	return nil
+}
+
+// reconstruct turns a progressive file's coefficients into samples.
+func (d *decoder) reconstruct() {
+	for i := range d.comps {
+		c := &d.comps[i]
+		across := c.stride / 8
+		for by := range c.blocksY {
+			for bx := range c.blocksX {
+				idct(&c.coefs[by*across+bx], c.quant, c.plane[8*(by*c.stride+bx):], c.stride)
+			}
+		}
+	}
+}

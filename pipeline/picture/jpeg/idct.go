@@ -1,0 +1,87 @@
+package jpeg
+
+// Constants of the Loeffler, Ligtenberg and Moschytz inverse DCT in 13-bit
+// fixed point, as libjpeg's accurate integer method (jidctint) defines it.
+const (
+	constBits = 13
+	pass1Bits = 2
+
+	fix0_298631336 = 2446
+	fix0_390180644 = 3196
+	fix0_541196100 = 4433
+	fix0_765366865 = 6270
+	fix0_899976223 = 7373
+	fix1_175875602 = 9633
+	fix1_501321110 = 12299
+	fix1_847759065 = 15137
+	fix1_961570560 = 16069
+	fix2_053119869 = 16819
+	fix2_562915447 = 20995
+	fix3_072711026 = 25172
+)
+
+// idct dequantizes a block, transforms it, and stores 8x8 samples at dst.
+func idct(b *block, q *[64]int32, dst []byte, stride int) {
+	var ws [64]int32
+	for x := range 8 {
+		c0 := int32(b[x]) * q[x]
+		if b[8+x]|b[16+x]|b[24+x]|b[32+x]|b[40+x]|b[48+x]|b[56+x] == 0 {
+			c0 <<= pass1Bits
+			for y := 0; y < 64; y += 8 {
+				ws[y+x] = c0
+			}
+			continue
+		}
+		o := butterfly(c0, int32(b[8+x])*q[8+x], int32(b[16+x])*q[16+x], int32(b[24+x])*q[24+x],
+			int32(b[32+x])*q[32+x], int32(b[40+x])*q[40+x], int32(b[48+x])*q[48+x], int32(b[56+x])*q[56+x],
+			1<<(constBits-pass1Bits-1))
+		for y := range 8 {
+			ws[8*y+x] = o[y] >> (constBits - pass1Bits)
+		}
+	}
+	for y := range 8 {
+		row := dst[y*stride : y*stride+8 : y*stride+8]
+		w := ws[8*y : 8*y+8 : 8*y+8]
+		if w[1]|w[2]|w[3]|w[4]|w[5]|w[6]|w[7] == 0 {
+			v := clamp((w[0]+1<<(pass1Bits+2))>>(pass1Bits+3) + 128)
+			for x := range row {
+				row[x] = v
+			}
+			continue
+		}
+		o := butterfly(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], 1<<(constBits+pass1Bits+2))
+		for x := range 8 {
+			row[x] = clamp(o[x]>>(constBits+pass1Bits+3) + 128)
+		}
+	}
+}
+
+// butterfly is the one-dimensional transform, scaled by 2^constBits, with
+// round added to every result for the shift that follows.
+func butterfly(c0, c1, c2, c3, c4, c5, c6, c7, round int32) [8]int32 {
+	z1 := (c2 + c6) * fix0_541196100
+	e2 := z1 - c6*fix1_847759065
+	e3 := z1 + c2*fix0_765366865
+	e0 := (c0+c4)<<constBits + round
+	e1 := (c0-c4)<<constBits + round
+	t10, t13 := e0+e3, e0-e3
+	t11, t12 := e1+e2, e1-e2
+
+	z5 := (c7 + c3 + c5 + c1) * fix1_175875602
+	z3 := z5 - (c7+c3)*fix1_961570560
+	z4 := z5 - (c5+c1)*fix0_390180644
+	z1 = -(c7 + c1) * fix0_899976223
+	z2 := -(c5 + c3) * fix2_562915447
+	o0 := c7*fix0_298631336 + z1 + z3
+	o1 := c5*fix2_053119869 + z2 + z4
+	o2 := c3*fix3_072711026 + z2 + z3
+	o3 := c1*fix1_501321110 + z1 + z4
+	return [8]int32{t10 + o3, t11 + o2, t12 + o1, t13 + o0, t13 - o0, t12 - o1, t11 - o2, t10 - o3}
+}
+
+func clamp(v int32) uint8 {
+	if uint32(v) > 255 {
+		return uint8(^(v >> 31))
+	}
+	return uint8(v)
+}
