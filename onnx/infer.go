@@ -32,9 +32,16 @@ func (g *Graph) InferAll() error {
 // An inferRule reads a node's inputs and attributes and sets its outputs.
 type inferRule func(n *Node) error
 
+// maxElems bounds the vectors whose elements are followed.
+const maxElems = 1024
+
+// countable reports whether elements of the type are followed: integers that
+// shapes are made of, and truth values as 0 and 1.
+func countable(t DType) bool { return t == Int64 || t == Int32 || t == Bool }
+
 // elemsOf lists the elements of a small integer scalar or vector.
 func elemsOf(t *Tensor) []Dim {
-	if len(t.Dims) > 1 || t.Count() > 1024 || (t.Type != Int64 && t.Type != Int32) {
+	if len(t.Dims) > 1 || t.Count() > maxElems || !countable(t.Type) {
 		return nil
 	}
 	v, err := t.Int64s()
@@ -43,7 +50,7 @@ func elemsOf(t *Tensor) []Dim {
 	}
 	out := make([]Dim, len(v))
 	for i, x := range v {
-		out[i] = Dim{N: x}
+		out[i] = Dim{N: max(x, Unknown.N+1)} // the lowest number only ever means "before the start"
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -12,8 +13,9 @@ type Dim struct {
 	Sym string
 }
 
-// Unknown is a dimension of which nothing is known; it equals no dimension.
-var Unknown = Dim{N: -1}
+// Unknown is a dimension, or an element, of which nothing is known. It isn't
+// the number -1, which shape arithmetic has a meaning for.
+var Unknown = Dim{N: math.MinInt64}
 
 // D is the known dimension n.
 func D(n int64) Dim { return Dim{N: n} }
