@@ -24,7 +24,7 @@ type Series struct {
 // phone because the chart is narrow.
 const (
 	chartWidth, chartHeight = 480.0, 300.0
-	plotLeft, plotRight     = 62.0, 470.0
+	plotLeft, plotRight     = 76.0, 470.0
 	plotTop, plotBottom     = 12.0, 250.0
 )
 
