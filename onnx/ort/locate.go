@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -39,12 +40,14 @@ func Locate(flag string) (string, error) {
 	if env := os.Getenv(envRuntime); env != "" {
 		return named(env, envRuntime)
 	}
-	for _, p := range installed() {
-		if isFile(p) {
-			return p, nil
+	if cache, err := CacheDir(); err == nil {
+		for _, b := range platformBuilds() {
+			if p := b.path(cache); isFile(p) {
+				return p, nil
+			}
 		}
 	}
-	dirs := searchDirs()
+	dirs := slices.DeleteFunc(searchDirs(), func(dir string) bool { return dir == "" })
 	for _, dir := range dirs {
 		if p := inDir(dir); p != "" {
 			return p, nil

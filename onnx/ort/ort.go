@@ -58,16 +58,9 @@ func Init(path string) error {
 		}
 		return fmt.Errorf("loading runtime library %s: this process already uses %s", abs, loaded.info.Path)
 	}
-	lib, version, err := openLibrary(abs)
+	api, version, err := probe(abs)
 	if err != nil {
-		return &MissingError{What: wanted, Found: abs + " can't be loaded", Advice: advice, Err: err}
-	}
-	if tooOld(version) {
-		return oldError(abs, version)
-	}
-	api, ok := apiOf(lib, apiLevel)
-	if !ok {
-		return oldError(abs, version)
+		return err
 	}
 	binding.SetSharedLibraryPath(abs)
 	if err := binding.InitializeEnvironment(); err != nil {
@@ -83,6 +76,24 @@ func Init(path string) error {
 	}
 	loaded.ready, loaded.info, loaded.api, loaded.memory = true, info, api, memory
 	return nil
+}
+
+// probe opens the library at path and makes sure that we can use it.
+func probe(path string) (api capi, version string, err error) {
+	lib, version, err := openLibrary(path)
+	if err != nil {
+		return capi{}, "", &MissingError{What: wanted, Found: path + " can't be loaded", Advice: advice, Err: err}
+	}
+	if !tooOld(version) {
+		if api, ok := apiOf(lib, apiLevel); ok {
+			return api, version, nil
+		}
+	}
+	return capi{}, "", &MissingError{
+		What:   wanted,
+		Found:  fmt.Sprintf("%s is version %s, too old: relevit needs %s or newer", path, version, oldest),
+		Advice: advice,
+	}
 }
 
 // Current returns what is loaded; before Init it is an error.
@@ -105,14 +116,6 @@ func current() (capi, handle, error) {
 		return capi{}, nil, errNotLoaded
 	}
 	return loaded.api, loaded.memory, nil
-}
-
-func oldError(path, version string) error {
-	return &MissingError{
-		What:   wanted,
-		Found:  fmt.Sprintf("%s is version %s, too old: relevit needs %s or newer", path, version, oldest),
-		Advice: advice,
-	}
 }
 
 // tooOld reports whether a version such as 1.22.0 lacks the API level that we
