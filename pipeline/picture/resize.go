@@ -11,13 +11,13 @@ import (
 const precisionBits = 32 - 8 - 2
 
 // Resizer resamples 8-bit pictures with PIL's arithmetic: weights computed in
-// float64 and rounded to fixed point, a horizontal and then a vertical pass,
-// rounding and clipping to 8 bits after each. It keeps its working memory
-// between calls; it must not be shared by goroutines.
+// float64 and rounded to fixed point, one pass per direction, rounding and
+// clipping to 8 bits after each. It keeps its working memory between calls; it
+// must not be shared by goroutines.
 type Resizer struct {
 	cols, rows weights
-	narrow     []uint8 // after the horizontal pass, (rows,width,3)
-	acc        []int32
+	between    []uint8 // after the first pass
+	acc        []int32 // one row of sums
 }
 
 // weights holds, for each output position, the run of input positions that
@@ -84,38 +84,50 @@ func (r *Resizer) Resize(dst, src *RGB, w, h int, f Filter, window image.Rectang
 		nearest(dst, src, w, h, window)
 		return nil
 	}
+	// A line that keeps its length has weights of exactly 0 and 1, so passes
+	// that PIL leaves out change nothing here.
+	r.cols.compute(f, src.W, w, window.Min.X, window.Max.X)
 	r.rows.compute(f, src.H, h, window.Min.Y, window.Max.Y)
-	// Weights of a line that keeps its length are exactly 0 and 1, so passes
-	// that PIL skips leave the samples alone here too.
-	top := r.rows.first[0]
-	last := window.Dy() - 1
-	bottom := r.rows.first[last] + r.rows.count[last]
-	narrow, stride, offset := src.Pix[3*src.W*top:], 3*src.W, 3*window.Min.X
-	if w != src.W {
-		r.cols.compute(f, src.W, w, window.Min.X, window.Max.X)
-		r.horizontal(src, dst.W, top, bottom)
-		narrow, stride, offset = r.narrow, 3*dst.W, 0
+	left, right := r.cols.span()
+	top, bottom := r.rows.span()
+	in := src.Pix[3*(top*src.W+left):]
+	if verticalFirst(src.W, src.H, w, h) {
+		width := right - left
+		r.between = grow(r.between, 3*width*dst.H)
+		r.vertical(r.between, 3*width, in, 3*src.W)
+		r.horizontal(dst.Pix, dst.W, r.between, 3*width, dst.H)
+	} else {
+		r.between = grow(r.between, 3*dst.W*(bottom-top))
+		r.horizontal(r.between, dst.W, in, 3*src.W, bottom-top)
+		r.vertical(dst.Pix, 3*dst.W, r.between, 3*dst.W)
 	}
-	if h == src.H {
-		for y := range dst.H {
-			copy(dst.Pix[3*dst.W*y:][:3*dst.W], narrow[y*stride+offset:])
-		}
-		return nil
-	}
-	r.vertical(dst, narrow[offset:], stride, top)
 	return nil
 }
 
-// horizontal narrows rows top..bottom to width samples each.
-func (r *Resizer) horizontal(src *RGB, width, top, bottom int) {
-	r.narrow = grow(r.narrow, 3*width*(bottom-top))
-	for y := top; y < bottom; y++ {
-		in := src.Pix[3*src.W*y:][:3*src.W]
-		out := r.narrow[3*width*(y-top):][:3*width]
-		for x := range width {
-			count := r.cols.count[x]
-			w := r.cols.w[x*r.cols.size:][:count]
-			p := in[3*r.cols.first[x]:][:3*count]
+// verticalFirst is Pillow's order of the passes, which shows in the rounding
+// between them: horizontal first, unless (since Pillow 13) the height shrinks
+// by more than twice as many pixels as the width does.
+func verticalFirst(inW, inH, outW, outH int) bool {
+	return inH > outH && inH-outH > 2*(inW-outW)
+}
+
+// span is the range of input positions that any output position uses.
+func (k *weights) span() (from, to int) {
+	last := len(k.first) - 1
+	return k.first[0], k.first[last] + k.count[last]
+}
+
+// horizontal resamples rows of in, whose first sample is at the columns' span,
+// to width pixels each.
+func (r *Resizer) horizontal(out []uint8, width int, in []uint8, stride, rows int) {
+	k := &r.cols
+	left := k.first[0]
+	for y := range rows {
+		line := in[y*stride:]
+		row := out[3*width*y:][:3*width]
+		for x, first := range k.first {
+			w := k.w[x*k.size:][:k.count[x]]
+			p := line[3*(first-left):][:3*len(w)]
 			s0, s1, s2 := int32(1<<(precisionBits-1)), int32(1<<(precisionBits-1)), int32(1<<(precisionBits-1))
 			for _, weight := range w {
 				s0 += int32(p[0]) * weight
@@ -123,30 +135,35 @@ func (r *Resizer) horizontal(src *RGB, width, top, bottom int) {
 				s2 += int32(p[2]) * weight
 				p = p[3:]
 			}
-			o := out[3*x : 3*x+3 : 3*x+3]
+			o := row[3*x : 3*x+3 : 3*x+3]
 			o[0], o[1], o[2] = clip(s0), clip(s1), clip(s2)
 		}
 	}
 }
 
-// vertical combines rows of narrow, whose first row is input row top.
-func (r *Resizer) vertical(dst *RGB, narrow []uint8, stride, top int) {
-	n := 3 * dst.W
+// vertical combines rows of n samples of in, whose first row is at the rows'
+// span.
+func (r *Resizer) vertical(out []uint8, n int, in []uint8, stride int) {
+	k := &r.rows
 	r.acc = grow(r.acc, n)
 	acc := r.acc
-	for y := range dst.H {
+	top := k.first[0]
+	for y, first := range k.first {
 		for i := range acc {
 			acc[i] = 1 << (precisionBits - 1)
 		}
-		for k, weight := range r.rows.w[y*r.rows.size:][:r.rows.count[y]] {
-			in := narrow[(r.rows.first[y]-top+k)*stride:][:len(acc)]
-			for i, v := range in {
+		for j, weight := range k.w[y*k.size:][:k.count[y]] {
+			if weight == 0 {
+				continue
+			}
+			line := in[(first-top+j)*stride:][:len(acc)]
+			for i, v := range line {
 				acc[i] += int32(v) * weight
 			}
 		}
-		out := dst.Pix[n*y:][:len(acc)]
+		row := out[n*y:][:len(acc)]
 		for i, v := range acc {
-			out[i] = clip(v)
+			row[i] = clip(v)
 		}
 	}
 }

@@ -1,0 +1,225 @@
+package picture
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+)
+
+func timm(size int) Preprocess {
+	return Preprocess{Size: [2]int{size, size}, Resize: ResizeShorter, CropPct: 0.9,
+		Interpolation: Bicubic, Mean: HalfMeanStd, Std: HalfMeanStd}
+}
+
+type oracleImage struct {
+	File string
+	Size [2]int
+	Crop [2]int
+	Flip bool
+}
+
+// geometries are the oracle's names for transforms of one picture.
+func (o oracleImage) geometries(p *RGB) map[string]Geometry {
+	return map[string]Geometry{
+		"timm":       timm(224).EvalGeometry(p.W, p.H),
+		"paper_eval": PaperEval(224, 224).EvalGeometry(p.W, p.H),
+		"seg_eval":   SegmentationEval(224, 224).EvalGeometry(p.W, p.H),
+		"paper_train": {Resized: [2]int{256, 256}, Top: o.Crop[0], Left: o.Crop[1],
+			Size: [2]int{224, 224}, Mirror: o.Flip, Filter: Bilinear},
+	}
+}
+
+// TestTransformsEqualTheOracle: pictures equal torchvision's on PIL to the
+// pixel, from our own decoding, and masks to half precision's rounding.
+func TestTransformsEqualTheOracle(t *testing.T) {
+	shared := sharedDir(t)
+	data, err := os.ReadFile(filepath.Join(shared, "oracle/pipeline/images.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var images []oracleImage
+	if err := json.Unmarshal(data, &images); err != nil {
+		t.Fatal(err)
+	}
+	var tr Transformer
+	for i, o := range images {
+		want := readArrays(t, filepath.Join(shared, fmt.Sprintf("oracle/pipeline/%02d.safetensors", i)))
+		src, err := ReadFile(filepath.Join(shared, o.File))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if decoded, ok := want["decoded"]; ok && string(decoded.bytes) != string(src.Pix) {
+			t.Errorf("%s: decoded pixels differ", o.File)
+		}
+		for name, g := range o.geometries(src) {
+			got, err := Crop(src, g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got.Pix) != string(want["image."+name].bytes) {
+				t.Errorf("%s: image.%s differs", o.File, name)
+			}
+			expected, ok := want["mask."+name]
+			if !ok {
+				continue
+			}
+			mask := make([]float32, 224*224)
+			if err := tr.Mask(mask, ellipse(src.W, src.H), g); err != nil {
+				t.Fatal(err)
+			}
+			worst := 0.0
+			for k, v := range expected.float32s() {
+				worst = max(worst, math.Abs(float64(v-mask[k])))
+			}
+			if worst > 3e-4 {
+				t.Errorf("%s: mask.%s differs by %v", o.File, name, worst)
+			}
+		}
+	}
+}
+
+func ellipse(w, h int) *Gray {
+	m := NewGray(w, h)
+	for y := range h {
+		for x := range w {
+			dy, dx := float64(y)/float64(h)-.5, float64(x)/float64(w)-.45
+			if dy*dy+dx*dx < .09 {
+				m.Pix[y*w+x] = 1
+			}
+		}
+	}
+	return m
+}
+
+func TestImageIsTheNormalisedCrop(t *testing.T) {
+	src := checkered(70, 50)
+	p := PaperEval(32, 48)
+	p.Mean, p.Std = ImageNetMean, ImageNetStd
+	random := rand.NewPCG(1, 2)
+	var tr Transformer
+	for range 20 {
+		g := p.TrainGeometry(random)
+		got := make([]float32, 3*32*48)
+		if err := tr.Image(got, src, g, p); err != nil {
+			t.Fatal(err)
+		}
+		crop, err := Crop(src, g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range crop.Pix {
+			c := i % 3
+			want := (float32(v)/255 - p.Mean[c]) / p.Std[c]
+			if got[c*32*48+i/3] != want {
+				t.Fatalf("%+v: sample %d is %v, want %v", g, i, got[c*32*48+i/3], want)
+			}
+		}
+		back, err := FromTensor(got, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(back.Pix) != string(crop.Pix) {
+			t.Fatal("the picture does not survive normalisation and back")
+		}
+	}
+}
+
+func TestMaskAndImageShareTheirGeometry(t *testing.T) {
+	// A picture that is white exactly where the mask is 1, at a size that is
+	// cropped without scaling, stays so under every crop and mirror.
+	mask := ellipse(64, 64)
+	src := NewRGB(64, 64)
+	for i, v := range mask.Pix {
+		for c := range 3 {
+			src.Pix[3*i+c] = uint8(255 * v)
+		}
+	}
+	p := PaperEval(56, 56) // scales to 64
+	random := rand.NewPCG(3, 4)
+	var tr Transformer
+	mirrored := 0
+	for range 30 {
+		g := p.TrainGeometry(random)
+		if g.Mirror {
+			mirrored++
+		}
+		img, m := make([]float32, 3*56*56), make([]float32, 56*56)
+		if err := tr.Image(img, src, g, p); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Mask(m, mask, g); err != nil {
+			t.Fatal(err)
+		}
+		for i := range m {
+			if img[i] != 2*m[i]-1 {
+				t.Fatalf("%+v: position %d has image %v, mask %v", g, i, img[i], m[i])
+			}
+		}
+	}
+	if mirrored == 0 || mirrored == 30 {
+		t.Errorf("%d of 30 mirrored", mirrored)
+	}
+}
+
+func TestEvalGeometryRoundsAsTorchvision(t *testing.T) {
+	for _, c := range []struct {
+		p             Preprocess
+		width, height int
+		want          Geometry
+	}{
+		{timm(224), 500, 375, Geometry{Resized: [2]int{248, 330}, Top: 12, Left: 53, Size: [2]int{224, 224}, Filter: Bicubic}},
+		{timm(224), 333, 500, Geometry{Resized: [2]int{372, 248}, Top: 74, Left: 12, Size: [2]int{224, 224}, Filter: Bicubic}},
+		// An odd margin of 5 rounds half to even: 2.5 -> 2, and 107 -> 53.5 -> 54.
+		{PaperEval(224, 224), 331, 256, Geometry{Resized: [2]int{256, 331}, Top: 16, Left: 54, Size: [2]int{224, 224}}},
+		// timm's ResizeKeepRatio for sizes that are not square.
+		{PaperEval(112, 224), 300, 300, Geometry{Resized: [2]int{256, 256}, Top: 72, Left: 16, Size: [2]int{112, 224}}},
+		{SegmentationEval(160, 96), 300, 500, Geometry{Resized: [2]int{160, 96}, Size: [2]int{160, 96}}},
+	} {
+		if got := c.p.EvalGeometry(c.width, c.height); got != c.want {
+			t.Errorf("%dx%d: %+v, want %+v", c.width, c.height, got, c.want)
+		}
+	}
+}
+
+func TestExtremeProportionsStillCoverTheCrop(t *testing.T) {
+	for _, p := range []Preprocess{timm(224), PaperEval(96, 160), PaperEval(7, 5), SegmentationEval(9, 31)} {
+		for _, size := range [][2]int{{1, 1}, {1, 999}, {4000, 3}, {224, 225}, {11, 10}} {
+			g := p.EvalGeometry(size[0], size[1])
+			if g.Top < 0 || g.Left < 0 || g.Top+g.Size[0] > g.Resized[0] || g.Left+g.Size[1] > g.Resized[1] {
+				t.Errorf("%dx%d: %+v", size[0], size[1], g)
+			}
+		}
+	}
+}
+
+func TestPreprocessSurvivesJSON(t *testing.T) {
+	p := timm(224)
+	data, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"input_size":[3,224,224],"interpolation":"bicubic","crop_pct":0.9,"crop_mode":"center","mean":[0.5,0.5,0.5],"std":[0.5,0.5,0.5]}`
+	if string(data) != want {
+		t.Errorf("%s", data)
+	}
+	var back Preprocess
+	if err := json.Unmarshal(data, &back); err != nil || !reflect.DeepEqual(p, back) {
+		t.Errorf("%+v (%v)", back, err)
+	}
+	for _, bad := range []string{
+		`{"input_size":[1,224,224],"interpolation":"bicubic","crop_pct":0.9,"mean":[0,0,0],"std":[1,1,1]}`,
+		`{"input_size":[3,224,224],"interpolation":"cubic","crop_pct":0.9,"mean":[0,0,0],"std":[1,1,1]}`,
+		`{"input_size":[3,224,224],"interpolation":"bicubic","crop_pct":1.9,"mean":[0,0,0],"std":[1,1,1]}`,
+		`{"input_size":[3,224,224],"interpolation":"bicubic","crop_pct":0.9,"mean":[0,0,0],"std":[1,0,1]}`,
+		`{"input_size":[3,224,224],"interpolation":"bicubic","crop_pct":0.9,"crop_mode":"border","mean":[0,0,0],"std":[1,1,1]}`,
+	} {
+		if err := json.Unmarshal([]byte(bad), &back); err == nil {
+			t.Errorf("accepted %s", bad)
+		}
+	}
+}
