@@ -1,0 +1,190 @@
+package onnx
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// bits returns the width of an element, 0 for strings and unknown types.
+func (t DType) bits() int64 {
+	switch t {
+	case 21, 22, 23:
+		return 4
+	case 25, 26:
+		return 2
+	}
+	return 8 * int64(t.Size())
+}
+
+// byteSize is the number of bytes that dims of type t take, an error if that
+// is no sensible number.
+func byteSize(t DType, dims []int64) (int64, error) {
+	bits := t.bits()
+	if bits == 0 {
+		return 0, fmt.Errorf("elements of type %v can't be read", t)
+	}
+	n, err := elements(dims)
+	if err != nil {
+		return 0, err
+	}
+	if n > (math.MaxInt64-7)/bits {
+		return 0, fmt.Errorf("dims %v are too big", dims)
+	}
+	return (n*bits + 7) / 8, nil
+}
+
+// elements is the product of dims, which must not be negative nor overflow.
+func elements(dims []int64) (int64, error) {
+	n, empty := int64(1), false
+	for _, d := range dims {
+		if d < 0 {
+			return 0, fmt.Errorf("dims %v: a size is negative", dims)
+		}
+		empty = empty || d == 0
+	}
+	if empty {
+		return 0, nil
+	}
+	for _, d := range dims {
+		if n > math.MaxInt64/d {
+			return 0, fmt.Errorf("dims %v are too big", dims)
+		}
+		n *= d
+	}
+	return n, nil
+}
+
+// tensor decodes a TensorProto. Raw refers to the file's bytes where they are
+// in the right form already.
+func (d *Document) tensor(t *message) (*Tensor, error) {
+	if t.sub(tensorSegment) != nil || t.last(tensorSegment, protowire.BytesType) != nil {
+		return nil, errors.New("segmented tensors aren't supported")
+	}
+	out := &Tensor{Type: DType(t.number(tensorType)), Dims: t.integers(tensorDims)}
+	if out.Type == String {
+		n, err := elements(out.Dims)
+		if err != nil {
+			return nil, err
+		}
+		out.Strings = t.texts(tensorStrings)
+		if int64(len(out.Strings)) != n {
+			return nil, fmt.Errorf("string_data has %d strings, dims %v need %d", len(out.Strings), out.Dims, n)
+		}
+		return out, nil
+	}
+	size, err := byteSize(out.Type, out.Dims)
+	if err != nil {
+		return nil, err
+	}
+	source := "raw_data"
+	if isExternal(t) {
+		source = "external data"
+		out.Raw, err = d.external(t, size)
+	} else if raw := t.last(tensorRaw, protowire.BytesType); raw != nil {
+		out.Raw = raw.body
+	} else {
+		source, out.Raw, err = t.typedData(out.Type)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(out.Raw)) != size {
+		return nil, fmt.Errorf("%s has %d bytes, %v%v needs %d", source, len(out.Raw), out.Type, out.Shape(), size)
+	}
+	return out, nil
+}
+
+// integers returns the elements of a repeated integer field, never nil.
+func (m *message) integers(num protowire.Number) []int64 {
+	out := []int64{}
+	for i := range m.fields {
+		if f := &m.fields[i]; f.num == num && (f.wire == protowire.VarintType || f.wire == protowire.BytesType) {
+			f.varints(func(v uint64) { out = append(out, int64(v)) })
+		}
+	}
+	return out
+}
+
+// typedField returns the field of TensorProto that holds elements of type t,
+// the size of its elements there (0 for varints) and that in memory.
+func typedField(t DType) (num protowire.Number, fixed, size int) {
+	switch t {
+	case Float, Complex64:
+		return tensorFloats, 4, 4
+	case Double, Complex128:
+		return tensorDoubles, 8, 8
+	case Int64:
+		return tensorInt64s, 0, 8
+	case Uint64:
+		return tensorUint64s, 0, 8
+	case Uint32:
+		return tensorUint64s, 0, 4
+	}
+	return tensorInt32s, 0, max(t.Size(), 1)
+}
+
+// typedData collects the elements of float_data and its like as little-endian
+// bytes, and says which field they are from.
+func (m *message) typedData(t DType) (source string, raw []byte, err error) {
+	num, fixed, size := typedField(t)
+	source = schema["TensorProto"][num].name
+	own := false // whether raw is ours to append to
+	for i := range m.fields {
+		f := &m.fields[i]
+		if f.num != num {
+			continue
+		}
+		part, ok := f.elements(fixed, size)
+		if !ok {
+			return source, nil, fmt.Errorf("%s is damaged: its bytes are no list of numbers", source)
+		}
+		switch {
+		case raw == nil:
+			raw = part
+		case own:
+			raw = append(raw, part...)
+		default:
+			raw, own = slices.Concat(raw, part), true
+		}
+	}
+	return source, raw, nil
+}
+
+// elements returns the numbers of a packed field or run as little-endian
+// integers of size bytes (fixed 0), or as they are.
+func (f *field) elements(fixed, size int) (raw []byte, ok bool) {
+	if fixed > 0 {
+		if f.wire != protowire.BytesType && f.wire != wireOf(fixed) {
+			return nil, false
+		}
+		return f.fixed(fixed)
+	}
+	if f.wire != protowire.VarintType && f.wire != protowire.BytesType {
+		return nil, false
+	}
+	ok = f.varints(func(v uint64) {
+		switch size {
+		case 1:
+			raw = append(raw, byte(v))
+		case 2:
+			raw = binary.LittleEndian.AppendUint16(raw, uint16(v))
+		case 4:
+			raw = binary.LittleEndian.AppendUint32(raw, uint32(v))
+		default:
+			raw = binary.LittleEndian.AppendUint64(raw, v)
+		}
+	})
+	return raw, ok
+}
+
+func wireOf(size int) protowire.Type {
+	if size == 4 {
+		return protowire.Fixed32Type
+	}
+	return protowire.Fixed64Type
+}

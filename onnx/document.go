@@ -1,0 +1,136 @@
+package onnx
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Document is an ONNX file as it lies on disk: a tree of its fields, which
+// serialises to the very same bytes, unknown fields and odd encodings included.
+// Edits replace single values and leave everything else alone.
+type Document struct {
+	path string // "" if it came from memory
+	dir  string // where its external data is, "" if nowhere
+	root *message
+
+	loaded  map[string][]byte   // external files read so far
+	patches map[*message]*patch // external tensors given new data
+}
+
+// ReadDocument reads a file. External data is not read before Model needs it.
+// What isn't an ONNX file gives a *FormatError.
+func ReadDocument(path string) (*Document, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseDocument(data, path, filepath.Dir(path), fileLimits)
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read model: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read model: %w", err)
+	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("read model %s: it is a folder, expected an ONNX file", path)
+	}
+	if info.Size() > fileLimits.bytes {
+		return nil, tooBig(path, info.Size(), fileLimits)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, fileLimits.bytes+1))
+	if info.Mode().IsRegular() && err == nil && int64(len(data)) < info.Size() {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read model %s: %w", path, err)
+	}
+	return data, nil
+}
+
+func tooBig(path string, size int64, l limits) *FormatError {
+	return &FormatError{File: path, Offset: -1,
+		Problem: fmt.Sprintf("the file has %d bytes, protobuf ends at %d", size, l.bytes),
+		Hint:    "bigger models keep their weights in an external data file"}
+}
+
+// ParseDocument parses a file's bytes, which it keeps: don't change them. dir
+// is the folder of external data, "" if there is none.
+func ParseDocument(data []byte, dir string) (*Document, error) {
+	return parseDocument(data, "", dir, fileLimits)
+}
+
+func parseDocument(data []byte, path, dir string, l limits) (*Document, error) {
+	if int64(len(data)) > l.bytes {
+		return nil, tooBig(path, int64(len(data)), l)
+	}
+	p := &parser{data: data, limits: l}
+	root, err := p.message("ModelProto", 0, uint64(len(data)), len(data), 1)
+	if err != nil {
+		err.File = path
+		hintFor(err, data)
+		return nil, err
+	}
+	return &Document{path: path, dir: dir, root: root, loaded: map[string][]byte{}, patches: map[*message]*patch{}}, nil
+}
+
+// Bytes returns the file's bytes: those it was parsed from, with the edits.
+func (d *Document) Bytes() []byte {
+	var w parts
+	d.root.write(&w)
+	return w.join()
+}
+
+// WriteFile writes the document, and beside it the external data files it
+// refers to. The files appear complete or not at all. External data of another
+// model is not overwritten.
+func (d *Document) WriteFile(path string) error {
+	var w parts
+	d.root.write(&w)
+	var s staging
+	defer s.abandon()
+	if err := d.stageExternal(&s, path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := s.file(path, w.writeTo); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := s.commit(); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// ReadModel reads a file and decodes it. The document is what to edit for
+// giving the user's own file new values.
+func ReadModel(path string) (*Model, *Document, error) {
+	d, err := ReadDocument(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := d.Model()
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, d, nil
+}
+
+// fail turns err into a *FormatError of this file, if it isn't one.
+func (d *Document) fail(err error) error {
+	var fe *FormatError
+	if !errors.As(err, &fe) {
+		fe = &FormatError{Offset: -1, Problem: err.Error()}
+	}
+	if fe.File == "" {
+		fe.File = d.path
+	}
+	return fe
+}

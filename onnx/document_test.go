@@ -1,0 +1,70 @@
+package onnx
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// oracleModels lists the foreign models of ../shared/oracle.
+func oracleModels(t *testing.T) []string {
+	t.Helper()
+	models, err := filepath.Glob("../../shared/oracle/*/model.onnx")
+	if err != nil || len(models) == 0 {
+		t.Skip("../shared/oracle is absent: no foreign models to read")
+	}
+	return models
+}
+
+func TestForeignFilesComeBackBitExact(t *testing.T) {
+	for _, path := range oracleModels(t) {
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := ReadDocument(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Bytes(); !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes came back as %d others", path, len(want), len(got))
+		}
+		out := filepath.Join(t.TempDir(), "model.onnx")
+		if err := d.WriteFile(out); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: the written file differs (%v)", path, err)
+		}
+	}
+}
+
+func TestTruncatedFilesGiveOneFormatError(t *testing.T) {
+	for _, path := range oracleModels(t) {
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := filepath.Join(t.TempDir(), "cut.onnx")
+		for percent := range 100 {
+			if err := os.WriteFile(cut, whole[:len(whole)*percent/100], 0o666); err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			_, _, err := ReadModel(cut)
+			var fe *FormatError
+			if !errors.As(err, &fe) {
+				t.Fatalf("%s at %d%%: got %v, expected a FormatError", path, percent, err)
+			}
+			if d := time.Since(start); d > time.Second {
+				t.Errorf("%s at %d%%: took %v", path, percent, d)
+			}
+			if percent%20 == 9 {
+				t.Log(err)
+			}
+		}
+	}
+}

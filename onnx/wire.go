@@ -1,0 +1,315 @@
+package onnx
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// A field is one field of a message as it lies in the file: head is its tag
+// (with the length, if it has one), body the rest. Scalar fields that follow
+// each other under one tag, an unpacked repeated field, are one field, whose
+// body holds the tags in between.
+type field struct {
+	num  protowire.Number
+	wire protowire.Type
+	pos  int64 // of head in the file
+	head []byte
+	body []byte
+	sub  *message // the body's fields if it holds a message of the schema
+}
+
+// A message is the list of its fields in the file's order.
+type message struct {
+	kind   string
+	pos    int64 // of its first field in the file
+	fields []field
+}
+
+// limits bound what a file may make us do.
+type limits struct {
+	depth  int   // messages inside each other
+	fields int   // fields in all, runs of scalars counting once
+	bytes  int64 // size of a file
+}
+
+// Protobuf itself ends at 2 GiB; its own readers stop at a depth of 100.
+var fileLimits = limits{depth: 100, fields: 1 << 22, bytes: math.MaxInt32}
+
+type parser struct {
+	data   []byte
+	limits limits
+	fields int
+}
+
+// message parses data[start:end]. Where end lies beyond stop, what there is is
+// parsed, to find the innermost field that is cut off; the caller knows that
+// something is missing.
+func (p *parser) message(kind string, start int, end uint64, stop, depth int) (*message, *FormatError) {
+	m := &message{kind: kind, pos: int64(start)}
+	if depth > p.limits.depth {
+		return nil, &FormatError{Offset: m.pos, Problem: fmt.Sprintf("messages are nested deeper than %d", p.limits.depth)}
+	}
+	if end < uint64(stop) {
+		stop = int(end)
+	}
+	for pos := start; pos < stop; {
+		f, next, err := p.field(m, pos, stop, depth)
+		if err != nil {
+			m.locate(f.num, err)
+			return nil, err
+		}
+		m.fields = append(m.fields, f)
+		if p.fields++; p.fields > p.limits.fields {
+			return nil, &FormatError{Offset: f.pos, Problem: fmt.Sprintf("more than %d fields", p.limits.fields)}
+		}
+		pos = next
+	}
+	return m, nil
+}
+
+// field parses the field of m at pos.
+func (p *parser) field(m *message, pos, stop, depth int) (f field, next int, err *FormatError) {
+	f.pos = int64(pos)
+	num, wire, n := protowire.ConsumeTag(p.data[pos:stop])
+	if n < 0 {
+		return f, 0, p.broken(pos, stop, "field tag", n)
+	}
+	f.num, f.wire = num, wire
+	at := pos + n
+	if wire != protowire.BytesType {
+		n := protowire.ConsumeFieldValue(num, wire, p.data[at:stop])
+		if n < 0 {
+			return f, 0, p.broken(at, stop, "value", n)
+		}
+		f.head, next = p.data[pos:at:at], at+n
+		for wire != protowire.StartGroupType && bytes.HasPrefix(p.data[next:stop], f.head) {
+			n := protowire.ConsumeFieldValue(num, wire, p.data[next+len(f.head):stop])
+			if n < 0 {
+				break
+			}
+			next += len(f.head) + n
+		}
+		f.body = p.data[at:next:next]
+		return f, next, nil
+	}
+	length, n := protowire.ConsumeVarint(p.data[at:stop])
+	if n < 0 {
+		return f, 0, p.broken(at, stop, "length", n)
+	}
+	at += n
+	if kind := schema[m.kind][num].msg; kind != "" {
+		end := uint64(at) + length
+		if end < length {
+			end = math.MaxUint64
+		}
+		if f.sub, err = p.message(kind, at, end, stop, depth+1); err != nil {
+			return f, 0, err
+		}
+	}
+	if left := stop - at; length > uint64(left) {
+		return f, 0, p.short(at, stop, length, left)
+	}
+	next = at + int(length)
+	f.head, f.body = p.data[pos:at:at], p.data[at:next:next]
+	return f, next, nil
+}
+
+func (p *parser) short(at, stop int, length uint64, left int) *FormatError {
+	if stop < len(p.data) {
+		return &FormatError{Offset: int64(at), Problem: fmt.Sprintf(
+			"the field says %d bytes, the message around it has only %d left", length, left), Hint: "the file is damaged"}
+	}
+	return &FormatError{Offset: int64(at), Problem: fmt.Sprintf(
+		"the file is truncated: the field says %d bytes, %d are left", length, left), Hint: "is the download incomplete?"}
+}
+
+func (p *parser) broken(at, stop int, what string, code int) *FormatError {
+	err := protowire.ParseError(code)
+	if err == io.ErrUnexpectedEOF && stop == len(p.data) {
+		return &FormatError{Offset: int64(at), Problem: "the file is truncated: it ends inside a " + what,
+			Hint: "is the download incomplete?"}
+	}
+	return &FormatError{Offset: int64(at), Problem: fmt.Sprintf("%s is not protobuf: %v", what, err),
+		Hint: "is this an ONNX file?"}
+}
+
+// locate puts the field with that number, which comes next in m, before the
+// place of an error inside it.
+func (m *message) locate(num protowire.Number, err *FormatError) {
+	if num == 0 {
+		return
+	}
+	info, ok := schema[m.kind][num]
+	name := info.name
+	if !ok {
+		name = fmt.Sprintf("field %d", num)
+	}
+	if info.many {
+		index := 0
+		for _, f := range m.fields {
+			if f.num == num {
+				index++
+			}
+		}
+		name = fmt.Sprintf("%s[%d]", name, index)
+	}
+	if err.Where != "" {
+		name += "."
+	}
+	err.Where = name + err.Where
+}
+
+// size is the length of the encoded message.
+func (m *message) size() int64 {
+	n := int64(0)
+	for i := range m.fields {
+		head, body := m.fields[i].encoding()
+		n += int64(len(head)) + body
+	}
+	return n
+}
+
+// encoding returns the field's tag (and length), and the size of its body.
+// The length is the file's own spelling unless the body has another size now.
+func (f *field) encoding() (head []byte, body int64) {
+	if f.sub == nil {
+		return f.head, int64(len(f.body))
+	}
+	body = f.sub.size()
+	if body == int64(len(f.body)) {
+		return f.head, body
+	}
+	_, tag := protowire.ConsumeVarint(f.head)
+	return protowire.AppendVarint(bytes.Clone(f.head[:tag]), uint64(body)), body
+}
+
+// write appends the message to w.
+func (m *message) write(w *parts) {
+	for i := range m.fields {
+		f := &m.fields[i]
+		head, _ := f.encoding()
+		w.add(head)
+		if f.sub != nil {
+			f.sub.write(w)
+		} else {
+			w.add(f.body)
+		}
+	}
+}
+
+// last returns the last field with that number and wire type, nil if none.
+func (m *message) last(num protowire.Number, wire protowire.Type) *field {
+	for i := len(m.fields) - 1; i >= 0; i-- {
+		if f := &m.fields[i]; f.num == num && f.wire == wire {
+			return f
+		}
+	}
+	return nil
+}
+
+// text returns a string field, "" where it isn't set.
+func (m *message) text(num protowire.Number) string {
+	if f := m.last(num, protowire.BytesType); f != nil {
+		return string(f.body)
+	}
+	return ""
+}
+
+// texts returns the elements of a repeated string or bytes field.
+func (m *message) texts(num protowire.Number) [][]byte {
+	var out [][]byte
+	for i := range m.fields {
+		if f := &m.fields[i]; f.num == num && f.wire == protowire.BytesType {
+			out = append(out, f.body)
+		}
+	}
+	return out
+}
+
+// number returns an integer field, 0 where it isn't set.
+func (m *message) number(num protowire.Number) int64 {
+	var v uint64
+	if f := m.last(num, protowire.VarintType); f != nil {
+		f.varints(func(x uint64) { v = x })
+	}
+	return int64(v)
+}
+
+// subs returns the messages of a repeated field.
+func (m *message) subs(num protowire.Number) []*message {
+	var out []*message
+	for i := range m.fields {
+		if f := &m.fields[i]; f.num == num && f.sub != nil {
+			out = append(out, f.sub)
+		}
+	}
+	return out
+}
+
+// sub returns a singular message field, nil where it isn't set. Several
+// occurrences count as one with all their fields, as everywhere in protobuf.
+func (m *message) sub(num protowire.Number) *message {
+	all := m.subs(num)
+	if len(all) == 0 {
+		return nil
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	merged := &message{kind: all[0].kind, pos: all[0].pos}
+	for _, s := range all {
+		merged.fields = append(merged.fields, s.fields...)
+	}
+	return merged
+}
+
+// varints calls fn for every integer of a packed field or of a run. It returns
+// false if a packed field isn't a list of varints.
+func (f *field) varints(fn func(uint64)) bool {
+	for b := f.body; len(b) > 0; {
+		v, n := protowire.ConsumeVarint(b)
+		if n < 0 {
+			return false
+		}
+		fn(v)
+		if b = b[n:]; f.wire != protowire.BytesType && len(b) > 0 {
+			b = b[len(f.head):]
+		}
+	}
+	return true
+}
+
+// fixed returns the elements of a packed field or run of fixed-size numbers,
+// back to back; a packed field's own bytes are not copied. It returns false if
+// they don't come out even.
+func (f *field) fixed(size int) ([]byte, bool) {
+	if f.wire == protowire.BytesType {
+		return f.body, len(f.body)%size == 0
+	}
+	if len(f.body) == size {
+		return f.body, true
+	}
+	var out []byte
+	for b := f.body; len(b) >= size; {
+		out = append(out, b[:size]...)
+		if b = b[size:]; len(b) > 0 {
+			b = b[len(f.head):]
+		}
+	}
+	return out, true
+}
+
+// float returns a float field, 0 where it isn't set.
+func (m *message) float(num protowire.Number) float32 {
+	f := m.last(num, protowire.Fixed32Type)
+	if f == nil {
+		return 0
+	}
+	all, _ := f.fixed(4)
+	return math.Float32frombits(binary.LittleEndian.Uint32(all[len(all)-4:]))
+}
