@@ -1,0 +1,70 @@
+package picture
+
+import (
+	"bufio"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+)
+
+// WritePNG encodes p.
+func (p *RGB) WritePNG(w io.Writer) error {
+	rgba := image.NewNRGBA(p.Bounds())
+	for i := range p.W * p.H {
+		o := rgba.Pix[4*i : 4*i+4]
+		o[0], o[1], o[2], o[3] = p.Pix[3*i], p.Pix[3*i+1], p.Pix[3*i+2], 255
+	}
+	return png.Encode(w, rgba)
+}
+
+// WritePNG encodes p as an 8-bit mask, 0 to 255.
+func (p *Gray) WritePNG(w io.Writer) error {
+	gray := image.NewGray(image.Rect(0, 0, p.W, p.H))
+	for i, v := range p.Pix {
+		gray.Pix[i] = uint8(math.Round(255 * float64(min(max(v, 0), 1))))
+	}
+	return png.Encode(w, gray)
+}
+
+// SavePNG writes a PNG file; a reader never sees part of it.
+func (p *RGB) SavePNG(path string) error { return WriteFile(path, p.WritePNG) }
+
+// SavePNG writes a mask file; a reader never sees part of it.
+func (p *Gray) SavePNG(path string) error { return WriteFile(path, p.WritePNG) }
+
+// WriteFile makes a file appear whole or not at all, whatever interrupts it:
+// write fills a temporary file in the same folder, which is synced and renamed.
+func WriteFile(path string, write func(io.Writer) error) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write %s: %w", path, err)
+		}
+	}()
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return reason(err)
+	}
+	defer os.Remove(f.Name()) // nothing is left there after the rename
+	defer f.Close()
+	b := bufio.NewWriter(f)
+	if err := write(b); err != nil {
+		return err
+	}
+	if err := b.Flush(); err != nil {
+		return reason(err)
+	}
+	if err := f.Chmod(0o644); err != nil {
+		return reason(err)
+	}
+	if err := f.Sync(); err != nil {
+		return reason(err)
+	}
+	if err := f.Close(); err != nil {
+		return reason(err)
+	}
+	return os.Rename(f.Name(), path)
+}
