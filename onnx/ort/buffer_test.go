@@ -59,7 +59,7 @@ func TestDenseAndSlicesShareTheBuffersMemory(t *testing.T) {
 
 func TestImpossibleBuffersAreErrors(t *testing.T) {
 	orttest.Need(t)
-	for _, shape := range [][]int64{{-1}, {1 << 40, 1 << 40}, {1 << 44}} {
+	for _, shape := range [][]int64{{-1}, {1 << 40, 1 << 40}, {1 << 50}} {
 		if b, err := ort.NewBuffer(onnx.Float, shape...); err == nil {
 			b.Close()
 			t.Errorf("shape %v is accepted", shape)
