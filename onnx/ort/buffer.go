@@ -77,6 +77,25 @@ func Set[T Element](b *Buffer, data []T) error {
 	return nil
 }
 
+// BufferFrom returns a buffer holding a copy of a numeric constant.
+func BufferFrom(t *onnx.Tensor) (*Buffer, error) {
+	b, err := NewBuffer(t.Type, t.Dims...)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.Raw) != len(b.mem) {
+		b.Close()
+		return nil, fmt.Errorf("making buffer %s: the tensor has %d bytes, expected %d", describe(t.Type, t.Dims), len(t.Raw), len(b.mem))
+	}
+	copy(b.mem, t.Raw)
+	return b, nil
+}
+
+// Tensor returns a copy as a constant.
+func (b *Buffer) Tensor() *onnx.Tensor {
+	return &onnx.Tensor{Type: b.dtype, Dims: slices.Clone(b.shape), Raw: slices.Clone(b.mem)}
+}
+
 func byteSize(t onnx.DType, shape []int64) (int64, error) {
 	n := int64(t.Size())
 	if n == 0 {

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strconv"
 	"strings"
@@ -54,6 +55,24 @@ func TestDenseAndSlicesShareTheBuffersMemory(t *testing.T) {
 	defer half.Close()
 	if _, err := half.Dense(); err == nil || len(half.Bytes()) != 8 {
 		t.Errorf("float16: %v, %d bytes", err, len(half.Bytes()))
+	}
+}
+
+func TestConstantsSurviveTheWayThroughABuffer(t *testing.T) {
+	orttest.Need(t)
+	want := onnx.Int64Tensor([]int64{-1, 1 << 40, 3}, 3, 1)
+	b, err := ort.BufferFrom(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := b.Tensor()
+	b.Close()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, expected %v", got, want)
+	}
+	want.Raw = want.Raw[:7]
+	if _, err := ort.BufferFrom(want); err == nil {
+		t.Error("a constant with too few bytes is accepted")
 	}
 }
 
