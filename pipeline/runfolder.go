@@ -1,0 +1,230 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/relevit/relevit/configs"
+)
+
+// What lies in a run folder.
+const (
+	configName    = "config.yaml"
+	logName       = "log.jsonl"
+	lockName      = ".lock"
+	artifactsName = "artifacts"   // the graphs that ran
+	checkpoints   = "checkpoints" // last and best
+	samplesName   = "samples"     // sample sheets
+	splitsName    = "splits"      // which pictures were trained on
+	reportName    = "report.html"
+)
+
+var runFolders = []string{artifactsName, checkpoints, samplesName, splitsName}
+
+// Run is the folder of one training run.
+type Run struct {
+	Dir    string
+	Config *configs.Config // as resolved when the run began
+
+	lock *os.File // nil if the run is only read
+}
+
+// ErrNoRun says that a folder holds no run.
+var ErrNoRun = errors.New("no run of relevit lies there (it has no " + configName + ")")
+
+// ExistsError says that an output would overwrite something.
+type ExistsError struct {
+	Path   string
+	Advice string
+}
+
+func (e *ExistsError) Error() string { return fmt.Sprintf("%s exists already: %s", e.Path, e.Advice) }
+
+// ExitCode is that of wrong usage.
+func (e *ExistsError) ExitCode() int { return 2 }
+
+// CreateRun makes a run folder, holding config.yaml and empty folders, and locks
+// it for this process. A folder with anything else in it is an *ExistsError.
+func CreateRun(dir string, cfg *configs.Config) (*Run, error) {
+	r := &Run{Dir: dir, Config: cfg}
+	if err := r.create(); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("making the run folder: %w", err)
+	}
+	return r, nil
+}
+
+func (r *Run) create() error {
+	text, err := r.Config.Marshal()
+	if err != nil {
+		return err
+	}
+	if err := vacant(r.Dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.Dir, 0o777); err != nil {
+		return explainFull(err)
+	}
+	if err := r.takeLock(); err != nil {
+		return err
+	}
+	// Another process may have made a run there since the first look.
+	if err := vacant(r.Dir); err != nil {
+		return err
+	}
+	for _, name := range runFolders {
+		if err := os.MkdirAll(r.Path(name), 0o777); err != nil {
+			return explainFull(err)
+		}
+	}
+	return WriteFile(r.Path(configName), func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+}
+
+// vacant reports with an *ExistsError that a folder holds more than an attempt
+// to make a run which ended before it wrote config.yaml.
+func vacant(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	advice := "give another folder by -o"
+	for _, e := range entries {
+		if e.Name() == configName {
+			return &ExistsError{Path: dir, Advice: "go on with that run by --resume, or " + advice}
+		}
+		ours := e.Name() == lockName || strings.HasPrefix(e.Name(), "."+configName+".")
+		if slices.Contains(runFolders, e.Name()) {
+			inside, err := os.ReadDir(filepath.Join(dir, e.Name()))
+			ours = err == nil && len(inside) == 0
+		}
+		if !ours {
+			return &ExistsError{Path: dir, Advice: "it holds " + e.Name() + "; " + advice}
+		}
+	}
+	return nil
+}
+
+// OpenRun opens a run to go on with it, and locks it for this process. What an
+// earlier process left half-done is tidied up. A folder without a run is
+// ErrNoRun.
+func OpenRun(dir string) (*Run, error) {
+	r, err := ReadRun(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = r.takeLock()
+	if err == nil {
+		err = r.recover()
+	}
+	if err != nil {
+		r.Close()
+		return nil, fmt.Errorf("opening the run %s: %w", dir, err)
+	}
+	return r, nil
+}
+
+// ReadRun opens a run to read it only, even while another process trains in it.
+func ReadRun(dir string) (*Run, error) {
+	r := &Run{Dir: dir}
+	text, err := os.ReadFile(r.Path(configName))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ErrNoRun
+	}
+	if err == nil {
+		r.Config, err = configs.Parse(r.Path(configName), text)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the run %s: %w", dir, err)
+	}
+	return r, nil
+}
+
+// IsRun reports whether path is a folder with a run in it.
+func IsRun(path string) bool {
+	st, err := os.Stat(filepath.Join(path, configName))
+	return err == nil && st.Mode().IsRegular()
+}
+
+// Path joins names to the run's folder.
+func (r *Run) Path(names ...string) string {
+	return filepath.Join(append([]string{r.Dir}, names...)...)
+}
+
+// Artifact is the path of a graph that the run keeps, such as
+// training_model.onnx.
+func (r *Run) Artifact(name string) string { return r.Path(artifactsName, name) }
+
+// Sample is the path of a sample sheet.
+func (r *Run) Sample(name string) string { return r.Path(samplesName, name) }
+
+// Split is the path of a list of pictures: train.csv or validation.csv.
+func (r *Run) Split(name string) string { return r.Path(splitsName, name) }
+
+// Report is the path of the run's page.
+func (r *Run) Report() string { return r.Path(reportName) }
+
+// Close lets other processes have the run.
+func (r *Run) Close() error {
+	if r.lock == nil {
+		return nil
+	}
+	err := r.lock.Close() // which releases the lock
+	r.lock = nil
+	return err
+}
+
+// holder is what the lock file says of the process that has the lock. The lock
+// itself is the kernel's, so that it ends with the process, however that ends.
+type holder struct {
+	PID   int       `json:"pid"`
+	Host  string    `json:"host"`
+	Since time.Time `json:"since"`
+}
+
+func (r *Run) takeLock() error {
+	f, err := os.OpenFile(r.Path(lockName), os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return fmt.Errorf("locking the run: %w", explainFull(err))
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		defer f.Close()
+		var h holder
+		if json.NewDecoder(f).Decode(&h) != nil {
+			return fmt.Errorf("%s is in use by another process: wait for it, or give another folder by -o", r.Dir)
+		}
+		return fmt.Errorf("%s is in use by process %d on %s since %s: wait for it, or give another folder by -o",
+			r.Dir, h.PID, h.Host, h.Since.Format(time.DateTime))
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("locking %s: %w", r.Path(lockName), err)
+	}
+	r.lock = f
+	host, _ := os.Hostname() // only serves the message above
+	text, err := json.Marshal(holder{PID: os.Getpid(), Host: host, Since: time.Now().Round(time.Second)})
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err = f.WriteAt(append(text, '\n'), 0)
+	return explainFull(err)
+}
