@@ -1,0 +1,178 @@
+package pipeline
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// Log is a run's log.jsonl, open for appending. Every record is there, in the
+// file, when Append returns.
+type Log struct {
+	f      *os.File
+	offset int64
+}
+
+// StepRecord is what the log says of one step. Losses are those before the
+// update, over the batch.
+type StepRecord struct {
+	Kind           string  `json:"kind"` // "step"
+	Epoch          int     `json:"epoch"`
+	Step           int     `json:"step"` // in the epoch, from 0
+	GlobalStep     int     `json:"global_step"`
+	LR             float64 `json:"lr"`
+	Loss           Number  `json:"loss"` // the total
+	Background     Number  `json:"background"`
+	Foreground     Number  `json:"foreground"`
+	Classification Number  `json:"classification"`
+	Accuracy       Number  `json:"accuracy"`                // share of the batch whose top-1 is the label
+	ConstantMaps   int     `json:"constant_maps,omitempty"` // pictures without any relevance to train on
+	Seconds        float64 `json:"seconds"`
+}
+
+// EpochRecord is what the log says of one epoch: means over its steps, and the
+// validation after it.
+type EpochRecord struct {
+	Kind           string   `json:"kind"` // "epoch"
+	Epoch          int      `json:"epoch"`
+	LR             float64  `json:"lr"`
+	Loss           Number   `json:"loss"`
+	Background     Number   `json:"background"`
+	Foreground     Number   `json:"foreground"`
+	Classification Number   `json:"classification"`
+	Accuracy       Number   `json:"accuracy"`
+	Validation     *Metrics `json:"validation,omitempty"` // nil where nothing is held out
+	Best           bool     `json:"best"`                 // the lowest validation loss yet
+	Seconds        float64  `json:"seconds"`
+}
+
+// Metrics are means over held-out pictures.
+type Metrics struct {
+	Pictures        int    `json:"pictures"`
+	Loss            Number `json:"loss"`
+	Background      Number `json:"background"`
+	Foreground      Number `json:"foreground"`
+	Classification  Number `json:"classification"`
+	Accuracy        Number `json:"accuracy"`
+	ForegroundShare Number `json:"foreground_share"` // of the relevance, in [0,1]
+	IoU             Number `json:"iou"`              // of the mask with where the map exceeds its mean
+	ConstantMaps    int    `json:"constant_maps,omitempty"`
+}
+
+// OpenLog opens the run's log, which it makes if there is none.
+func (r *Run) OpenLog() (*Log, error) {
+	f, err := os.OpenFile(r.Path(logName), os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("opening the log: %w", explainFull(err))
+	}
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("opening the log %s: %w", f.Name(), err)
+	}
+	return &Log{f: f, offset: end}, nil
+}
+
+// Append adds one record as one line. A line that can't be written whole is
+// taken back.
+func (l *Log) Append(record any) error {
+	line, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("writing the log %s: %w", l.f.Name(), err)
+	}
+	line = append(line, '\n')
+	if _, err := l.f.WriteAt(line, l.offset); err != nil {
+		return errors.Join(fmt.Errorf("writing the log %s: %w", l.f.Name(), explainFull(err)), l.f.Truncate(l.offset))
+	}
+	l.offset += int64(len(line))
+	return nil
+}
+
+// Mark waits until the log is on the disk and returns its length in bytes, for
+// a checkpoint's state.
+func (l *Log) Mark() (int64, error) {
+	if err := l.f.Sync(); err != nil {
+		return 0, fmt.Errorf("writing the log %s: %w", l.f.Name(), explainFull(err))
+	}
+	return l.offset, nil
+}
+
+// TruncateTo removes what came after a checkpoint, so that a resumed run writes
+// these lines again.
+func (l *Log) TruncateTo(offset int64) error {
+	if offset < 0 || offset > l.offset {
+		return fmt.Errorf("resuming the log %s: it has %d bytes, and the checkpoint was taken at %d: lines are missing", l.f.Name(), l.offset, offset)
+	}
+	if offset > 0 {
+		var last [1]byte
+		if _, err := l.f.ReadAt(last[:], offset-1); err != nil {
+			return fmt.Errorf("resuming the log %s: %w", l.f.Name(), err)
+		}
+		if last[0] != '\n' {
+			return fmt.Errorf("resuming the log %s: no line ends at byte %d, where the checkpoint was taken: the file was changed", l.f.Name(), offset)
+		}
+	}
+	if err := l.f.Truncate(offset); err != nil {
+		return fmt.Errorf("resuming the log %s: %w", l.f.Name(), err)
+	}
+	l.offset = offset
+	return nil
+}
+
+// Close closes the file.
+func (l *Log) Close() error { return l.f.Close() }
+
+// ReadLog returns the records of the run's log. A last line without an end,
+// which a process left that was killed while writing, is ignored.
+func (r *Run) ReadLog() (steps []StepRecord, epochs []EpochRecord, err error) {
+	f, err := os.Open(r.Path(logName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the log: %w", err)
+	}
+	defer f.Close()
+	lines := bufio.NewReader(f)
+	for n := 1; ; n++ {
+		line, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			return steps, epochs, nil
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the log %s: %w", f.Name(), err)
+		}
+		if err := readRecord(bytes.TrimSpace(line), &steps, &epochs); err != nil {
+			return nil, nil, fmt.Errorf("reading the log %s: line %d: %w", f.Name(), n, err)
+		}
+	}
+}
+
+func readRecord(line []byte, steps *[]StepRecord, epochs *[]EpochRecord) error {
+	var kind struct {
+		Kind string `json:"kind"`
+	}
+	if err := json.Unmarshal(line, &kind); err != nil {
+		return err
+	}
+	switch kind.Kind {
+	case "step":
+		var s StepRecord
+		if err := json.Unmarshal(line, &s); err != nil {
+			return err
+		}
+		*steps = append(*steps, s)
+	case "epoch":
+		var e EpochRecord
+		if err := json.Unmarshal(line, &e); err != nil {
+			return err
+		}
+		*epochs = append(*epochs, e)
+	}
+	return nil
+}

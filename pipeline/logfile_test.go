@@ -1,0 +1,118 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"strings"
+	"testing"
+)
+
+func step(n int) StepRecord {
+	return StepRecord{Kind: "step", GlobalStep: n, LR: 3e-6, Loss: Number(float64(n) / 3)}
+}
+
+func TestResumedLogEqualsAnUninterruptedOne(t *testing.T) {
+	whole, broken := newRun(t), newRun(t)
+	write := func(l *Log, from, to int) {
+		t.Helper()
+		for n := from; n < to; n++ {
+			if err := l.Append(step(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	open := func(r *Run) *Log {
+		t.Helper()
+		l, err := r.OpenLog()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+	write(open(whole), 0, 9)
+
+	l := open(broken)
+	write(l, 0, 4)
+	mark, err := l.Mark()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(l, 4, 7)
+	if _, err := l.f.WriteAt([]byte(`{"kind":"st`), l.offset); err != nil { // torn by a kill
+		t.Fatal(err)
+	}
+	if steps, _, err := broken.ReadLog(); err != nil || len(steps) != 7 {
+		t.Errorf("the torn log reads as %d steps (%v), want 7", len(steps), err)
+	}
+	l = open(broken)
+	if err := l.TruncateTo(mark); err != nil {
+		t.Fatal(err)
+	}
+	write(l, 4, 9)
+
+	a, err := os.ReadFile(whole.Path(logName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(broken.Path(logName))
+	if err != nil || string(a) != string(b) {
+		t.Errorf("(%v) the resumed log is\n%s\nwant\n%s", err, b, a)
+	}
+	for offset, want := range map[int64]string{mark + 1: "was changed", int64(len(a)) + 1: "lines are missing"} {
+		if err := l.TruncateTo(offset); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("truncating to %d: %v, want %q", offset, err, want)
+		}
+	}
+}
+
+func TestNumbersOfEveryKindSurviveJSON(t *testing.T) {
+	for _, v := range []float64{0, math.Copysign(0, -1), 1.0 / 3, math.MaxFloat64, 5e-324, math.Inf(1), math.Inf(-1), math.NaN()} {
+		text, err := json.Marshal(map[string]Number{"v": Number(v)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back map[string]Number
+		if err := json.Unmarshal(text, &back); err != nil {
+			t.Fatal(err)
+		}
+		got := float64(back["v"])
+		if math.Float64bits(got) != math.Float64bits(v) && !(math.IsNaN(got) && math.IsNaN(v)) {
+			t.Errorf("%v became %s and then %v", v, text, got)
+		}
+	}
+	for _, bad := range []string{`"abc"`, `true`, `[]`} {
+		var n Number
+		if err := json.Unmarshal([]byte(bad), &n); err == nil {
+			t.Errorf("%s was read as %v", bad, n)
+		}
+	}
+}
+
+func TestLogReadsBackAndNamesABadLine(t *testing.T) {
+	r := newRun(t)
+	if steps, epochs, err := r.ReadLog(); steps != nil || epochs != nil || err != nil {
+		t.Errorf("no log reads as %v %v %v", steps, epochs, err)
+	}
+	l, err := r.OpenLog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, record := range []any{step(0), EpochRecord{Kind: "epoch", Loss: Number(math.NaN()), Validation: &Metrics{Pictures: 3}}, step(1)} {
+		if err := l.Append(record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	steps, epochs, err := r.ReadLog()
+	if err != nil || len(steps) != 2 || len(epochs) != 1 || steps[1].GlobalStep != 1 || epochs[0].Validation.Pictures != 3 {
+		t.Errorf("steps %v, epochs %v, %v", steps, epochs, err)
+	}
+	if err := l.Append("no record"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := r.ReadLog(); err == nil || !strings.Contains(err.Error(), "line 4") {
+		t.Errorf("error %v, want one that names line 4", err)
+	}
+}
