@@ -1,0 +1,127 @@
+package gradients
+
+import "github.com/relevit/relevit/onnx"
+
+// y (dy - sum(y dy))
+func softmax(c *call) {
+	b, y := c.b, c.y(0)
+	axis := c.n.Int("axis", -1)
+	sum := b.Reduce("ReduceSum", b.Mul(y, c.dy[0]), true, axis)
+	c.give(0, b.Mul(y, b.Sub(c.dy[0], sum)))
+}
+
+// dy - softmax(x) sum(dy)
+func logSoftmax(c *call) {
+	b := c.b
+	axis := c.n.Int("axis", -1)
+	sum := b.Reduce("ReduceSum", c.dy[0], true, axis)
+	c.give(0, b.Sub(c.dy[0], b.Mul(b.Op("Exp", nil, c.y(0)), sum)))
+}
+
+// layerNorm is y = n scale + bias with n = (x - mean) inv over the axes from
+// axis on; the node's second and third outputs are mean and inv.
+func layerNorm(c *call) {
+	b, x, scale := c.b, c.x(0), c.x(1)
+	mean, inv, ok := moments(c)
+	if !ok {
+		return
+	}
+	first := c.n.Int("axis", -1)
+	if first < 0 {
+		first += int64(len(x.Shape))
+	}
+	axes := make([]int64, 0, 1)
+	for i := first; i < int64(len(x.Shape)); i++ {
+		axes = append(axes, i)
+	}
+	over := func(v *onnx.Value) *onnx.Value { return b.Reduce("ReduceMean", v, true, axes...) }
+	n := b.Mul(b.Sub(x, mean), inv)
+	if dy := c.dy[0]; dy != nil {
+		if c.needs(1) {
+			c.give(1, b.Mul(dy, n))
+		}
+		c.give(2, dy)
+		if c.needs(0) {
+			g := b.Mul(dy, scale)
+			g = b.Sub(b.Sub(g, over(g)), b.Mul(n, over(b.Mul(g, n))))
+			c.give(0, b.Mul(g, inv))
+		}
+	}
+	if !c.needs(0) {
+		return
+	}
+	// d mean/dx = 1/D,  d inv/dx = -inv^2 n/D, both through a mean over D
+	share := 1.0
+	for _, a := range axes {
+		share /= float64(x.Shape[a].N)
+	}
+	if d := output(c, 1); d != nil {
+		c.give(0, b.Expand(b.Scale(d, share), x.Shape))
+	}
+	if d := output(c, 2); d != nil {
+		c.give(0, b.Mul(n, b.Scale(b.Mul(d, b.Mul(inv, inv)), -share)))
+	}
+}
+
+func output(c *call, i int) *onnx.Value {
+	if i < len(c.dy) {
+		return c.dy[i]
+	}
+	return nil
+}
+
+// moments returns a LayerNormalization's mean and inverse deviation, making
+// the node give them if it doesn't yet.
+func moments(c *call) (mean, inv *onnx.Value, ok bool) {
+	n := c.n
+	first := n.Int("axis", -1)
+	if x := c.x(0); x.Shape == nil || (first >= 0 && int(first) >= len(x.Shape)) || !x.Shape[(int(first)+len(x.Shape))%len(x.Shape):].Known() {
+		c.unsupported("an input of unknown size")
+		return nil, nil, false
+	}
+	for _, name := range []string{"", "mean", "inv"}[len(n.Outputs):] {
+		n.Outputs = append(n.Outputs, &onnx.Value{Name: c.b.Graph.Fresh(n.Label() + "/" + name), Node: n})
+	}
+	for i := 1; i < 3; i++ {
+		if n.Outputs[i] == nil {
+			n.Outputs[i] = &onnx.Value{Name: c.b.Graph.Fresh(n.Label() + "/" + []string{"", "mean", "inv"}[i]), Node: n}
+		}
+	}
+	if err := onnx.Infer(n); err != nil {
+		c.b.Fail("%w", err)
+		return nil, nil, false
+	}
+	return n.Outputs[1], n.Outputs[2], true
+}
+
+// batchNorm in its inference form: y = (x - mean) / sqrt(var + eps) scale + bias
+// along axis 1. Mean and variance are running statistics, not parameters.
+func batchNorm(c *call) {
+	b, x, dy := c.b, c.x(0), c.dy[0]
+	if c.needs(3) || c.needs(4) {
+		c.unsupported("running statistics that are trained")
+		return
+	}
+	if len(x.Shape) < 2 {
+		c.unsupported("an input of unknown rank")
+		return
+	}
+	channels := onnx.Shape{c.x(1).Shape[0]}
+	over := []int64{0}
+	for i := 2; i < len(x.Shape); i++ {
+		channels = append(channels, onnx.D(1))
+		over = append(over, int64(i))
+	}
+	eps := b.Scalar(float64(c.n.Float("epsilon", 1e-5)), c.x(4))
+	inv := b.Op("Reciprocal", nil, b.Op("Sqrt", nil, b.Add(c.x(4), eps)))
+	if c.needs(0) {
+		c.give(0, b.Mul(dy, b.Reshape(b.Mul(c.x(1), inv), channels)))
+	}
+	if c.needs(1) {
+		n := b.Mul(b.Sub(x, b.Reshape(c.x(3), channels)), b.Reshape(inv, channels))
+		c.give(1, b.Sum(b.Mul(dy, n), over...))
+	}
+	if c.needs(2) {
+		c.give(2, b.Sum(dy, over...))
+	}
+}
