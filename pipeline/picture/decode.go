@@ -28,9 +28,10 @@ var ErrTooLarge = errors.New("picture is too large")
 
 // Error is what every function here returns for a file that cannot be used.
 type Error struct {
-	Path  string
-	Doing string // such as "decode image"
-	Err   error
+	Path    string
+	Doing   string // such as "decode image"
+	Err     error
+	Content bool // the file could be read, but what it holds is unusable
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Doing, e.Path, e.Err) }
@@ -51,12 +52,17 @@ func ReadFile(path string) (*RGB, error) {
 
 // ReadFile is like the function, but reuses p's memory.
 func (p *RGB) ReadFile(path string) error {
+	return use(path, "decode image", p.Decode)
+}
+
+// use hands a file's content to decode, and names the file in any error.
+func use(path, doing string, decode func(data []byte) error) error {
 	data, err := readAll(path)
-	if err == nil {
-		err = p.Decode(data)
-	}
 	if err != nil {
-		return &Error{Path: path, Doing: "decode image", Err: err}
+		return &Error{Path: path, Doing: doing, Err: err}
+	}
+	if err := decode(data); err != nil {
+		return &Error{Path: path, Doing: doing, Err: err, Content: true}
 	}
 	return nil
 }
@@ -81,9 +87,6 @@ func readAll(path string) ([]byte, error) {
 	if _, err := io.ReadFull(f, data); err != nil {
 		return nil, reason(err)
 	}
-	if len(data) == 0 {
-		return nil, errors.New("the file is empty")
-	}
 	return data, nil
 }
 
@@ -99,6 +102,9 @@ func reason(err error) error {
 // Decode decodes an image file's content into p, reusing p's memory.
 func (p *RGB) Decode(data []byte) (err error) {
 	defer recovered(&err)
+	if len(data) == 0 {
+		return errors.New("the file is empty")
+	}
 	if isJPEG(data) {
 		return p.decodeJPEG(data)
 	}

@@ -71,14 +71,7 @@ func ReadMask(path string, o MaskOptions) (*Gray, error) {
 
 // ReadMask is like the function, but reuses m's memory.
 func (m *Gray) ReadMask(path string, o MaskOptions) error {
-	data, err := readAll(path)
-	if err == nil {
-		err = m.DecodeMask(data, o)
-	}
-	if err != nil {
-		return &Error{Path: path, Doing: "read mask", Err: err}
-	}
-	return nil
+	return use(path, "read mask", func(data []byte) error { return m.DecodeMask(data, o) })
 }
 
 // CheckMaskSize compares a mask with the picture that it belongs to.
@@ -86,7 +79,7 @@ func CheckMaskSize(m *Gray, maskPath string, p *RGB, imagePath string) error {
 	if m.W == p.W && m.H == p.H {
 		return nil
 	}
-	return &Error{Path: maskPath, Doing: "read mask", Err: fmt.Errorf(
+	return &Error{Path: maskPath, Doing: "read mask", Content: true, Err: fmt.Errorf(
 		"%w: the mask is %dx%d, image %s is %dx%d; make the mask at the image's size",
 		ErrMaskSize, m.W, m.H, imagePath, p.W, p.H)}
 }

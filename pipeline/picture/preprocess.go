@@ -118,12 +118,16 @@ func shorterTo(h, w, height, width int) (int, int) {
 	return max(scale(height), h), max(scale(width), w)
 }
 
-// TrainGeometry draws a training geometry: both sides to the scaled size, a
-// random crop, mirrored half of the time. It takes three numbers from random.
-func (p Preprocess) TrainGeometry(random rand.Source) Geometry {
-	h, w := p.scaled()
+// TrainGeometry draws a training geometry: stretched to resized (height, width;
+// zero for Size/CropPct), a random crop, mirrored half of the time. It takes
+// three numbers from random. resized must not be smaller than Size.
+func (p Preprocess) TrainGeometry(resized [2]int, random rand.Source) Geometry {
+	if resized == ([2]int{}) {
+		resized[0], resized[1] = p.scaled()
+	}
+	h, w := resized[0], resized[1]
 	return Geometry{
-		Resized: [2]int{h, w},
+		Resized: resized,
 		Top:     below(random, h-p.Size[0]+1),
 		Left:    below(random, w-p.Size[1]+1),
 		Size:    p.Size,

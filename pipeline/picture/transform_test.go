@@ -103,7 +103,7 @@ func TestImageIsTheNormalisedCrop(t *testing.T) {
 	random := rand.NewPCG(1, 2)
 	var tr Transformer
 	for range 20 {
-		g := p.TrainGeometry(random)
+		g := p.TrainGeometry([2]int{}, random)
 		got := make([]float32, 3*32*48)
 		if err := tr.Image(got, src, g, p); err != nil {
 			t.Fatal(err)
@@ -144,7 +144,7 @@ func TestMaskAndImageShareTheirGeometry(t *testing.T) {
 	var tr Transformer
 	mirrored := 0
 	for range 30 {
-		g := p.TrainGeometry(random)
+		g := p.TrainGeometry([2]int{}, random)
 		if g.Mirror {
 			mirrored++
 		}
