@@ -21,7 +21,7 @@ func geometry(c *call) (g window, ok bool) {
 		c.unsupported("auto_pad %s", pad)
 		return g, false
 	}
-	if len(x.Shape) < 3 || len(w.Shape) != len(x.Shape) || !w.Shape.Known() || !x.Shape[1:].Known() || !c.y(0).Shape[1:].Known() {
+	if len(x.Shape) < 3 || len(w.Shape) != len(x.Shape) || !w.Shape[2:].Known() || !x.Shape[2:].Known() || !c.y(0).Shape[2:].Known() {
 		c.unsupported("an input %v or kernel %v of unknown size", x, w)
 		return g, false
 	}
@@ -29,6 +29,10 @@ func geometry(c *call) (g window, ok bool) {
 	ones := slices.Repeat([]int64{1}, n)
 	g = window{strides: c.n.Ints("strides"), dilations: c.n.Ints("dilations"), pads: c.n.Ints("pads"),
 		group: c.n.Int("group", 1), kernel: w.Shape[2:].Ints()}
+	if g.group > 1 && !(x.Shape[1].Known() && c.y(0).Shape[1].Known()) {
+		c.unsupported("groups of an unknown number of channels")
+		return g, false
+	}
 	if g.strides == nil {
 		g.strides = ones
 	}

@@ -94,7 +94,7 @@ func inferConv(n *Node) error {
 	}
 	s := Shape{x.Shape[0], weight.Shape[0]}
 	kernel := n.Ints("kernel_shape")
-	if kernel == nil && weight.Shape.Known() {
+	if kernel == nil && weight.Shape[2:].Known() {
 		kernel = weight.Shape.Ints()[2:]
 	}
 	if kernel == nil {
@@ -115,7 +115,7 @@ func inferConv(n *Node) error {
 
 func inferConvTranspose(n *Node) error {
 	x, weight := n.Inputs[0], n.Inputs[1]
-	if x.Shape == nil || !weight.Shape.Known() {
+	if x.Shape == nil || len(weight.Shape) < 3 || !weight.Shape[2:].Known() {
 		return give(n, 0, x.Type, nil)
 	}
 	if len(x.Shape) < 3 || len(x.Shape) != len(weight.Shape) {
