@@ -90,7 +90,7 @@ func (t *Terms) relevance(b *onnx.Builder, s Subject, o Objective, mask, label *
 		return err
 	}
 	if len(maps) == 0 {
-		return fmt.Errorf("start_layer %d leaves no attention map: the model has blocks 0 to %d", o.StartLayer, s.Maps[len(s.Maps)-1].Block)
+		return fmt.Errorf("no attention map is left: the model has %d, of which start_layer %d wants those from block %d on", len(s.Maps), o.StartLayer, o.StartLayer)
 	}
 	if o.Order != SecondOrder {
 		t.Stop = grads
