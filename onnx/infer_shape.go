@@ -388,7 +388,13 @@ func inferConstant(n *Node) error {
 	if t == nil {
 		return nil
 	}
-	return giveElems(n, t.Type, t.Shape(), elemsOf(t))
+	if err := giveElems(n, t.Type, t.Shape(), elemsOf(t)); err != nil {
+		return err
+	}
+	if v := n.Out(0); v != nil {
+		v.Data = t
+	}
+	return nil
 }
 
 func inferConstantOfShape(n *Node) error {

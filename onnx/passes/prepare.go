@@ -1,0 +1,63 @@
+package passes
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/relevit/relevit/onnx"
+)
+
+// Prepare returns a copy of a model's graph that everything else works on:
+// raised to the working dialect, sorted, inferred, with constants and shape
+// arithmetic folded and decomposed operators fused. The model stays as it is,
+// and initializers keep their names and data.
+func Prepare(m *onnx.Model) (*onnx.Graph, error) {
+	if m.Graph == nil {
+		return nil, errors.New("the model has no graph")
+	}
+	if len(m.Functions) > 0 {
+		return nil, fmt.Errorf("the model defines functions of its own (%v), which aren't understood; inline them on export", m.Functions)
+	}
+	g, _ := m.Graph.Clone()
+	g.Inputs = slices.DeleteFunc(g.Inputs, func(v *onnx.Value) bool { return v.Data != nil })
+	nameSizes(g)
+	opset := m.OpsetVersion("")
+	steps := []func() error{
+		g.Sort,
+		func() error { return Raise(g, opset) },
+		func() error { return Fold(g) },
+		func() error { return Fuse(g) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, fmt.Errorf("preparing graph %q: %w", g.Name, err)
+		}
+	}
+	g.Prune()
+	return g, nil
+}
+
+// nameSizes gives a name to every size of an input that has neither name nor
+// number, so that inference can follow it.
+func nameSizes(g *onnx.Graph) {
+	taken := map[string]bool{}
+	for _, v := range g.Inputs {
+		for _, d := range v.Shape {
+			taken[d.Sym] = true
+		}
+	}
+	for _, v := range g.Inputs {
+		for i, d := range v.Shape {
+			if d.Sym != "" || d.N >= 0 {
+				continue
+			}
+			name := fmt.Sprintf("%s.%d", v.Name, i)
+			if i == 0 && !taken["batch"] {
+				name = "batch"
+				taken[name] = true
+			}
+			v.Shape[i] = onnx.Dim{N: 1, Sym: name}
+		}
+	}
+}
