@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
+)
+
+// What the process's exit code says.
+const (
+	done        = 0
+	failed      = 1
+	usage       = 2
+	badInput    = 3
+	noRuntime   = 4
+	interrupted = 130
+)
+
+var exitCodes = []struct {
+	code    int
+	meaning string
+}{
+	{done, "done"},
+	{failed, "failed"},
+	{usage, "wrong usage or configuration"},
+	{badInput, "bad input file"},
+	{noRuntime, "runtime library or device missing"},
+	{interrupted, "interrupted, after saving"},
+}
+
+func exitCodeTable() string {
+	var s strings.Builder
+	s.WriteString("Exit codes:")
+	for _, c := range exitCodes {
+		fmt.Fprintf(&s, "\n%4d  %s", c.code, c.meaning)
+	}
+	return s.String()
+}
+
+// usageError is a command line that can't be executed.
+type usageError struct{ problem string }
+
+func (e *usageError) Error() string { return e.problem }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// inputError is an input that isn't there.
+type inputError struct{ err error }
+
+func (e *inputError) Error() string { return e.err.Error() }
+func (e *inputError) Unwrap() error { return e.err }
+
+// inputs checks that what a command is to read exists.
+func inputs(paths ...string) error {
+	for _, p := range paths {
+		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
+			return &inputError{fmt.Errorf("%s: there is no such file or folder", p)}
+		} else if err != nil {
+			return &inputError{err}
+		}
+	}
+	return nil
+}
+
+// exitCode tells what an error means for whoever called the command. Errors
+// that know their own code implement ExitCode.
+func exitCode(err error) int {
+	var (
+		own     interface{ ExitCode() int }
+		wrong   *usageError
+		config  *configs.Error
+		input   *inputError
+		format  *onnx.FormatError
+		refused *ort.LoadError
+	)
+	switch {
+	case err == nil:
+		return done
+	case errors.Is(err, context.Canceled):
+		return interrupted
+	case ort.IsMissing(err):
+		return noRuntime
+	case errors.As(err, &wrong), errors.As(err, &config):
+		return usage
+	case errors.As(err, &own):
+		return own.ExitCode()
+	case errors.As(err, &input), errors.As(err, &format), errors.As(err, &refused):
+		return badInput
+	}
+	return failed
+}
