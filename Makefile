@@ -12,7 +12,7 @@ FUZZTIME ?= 20s
 .PHONY: build demo test e2e bench lint runtime demo-model fuzz clean help
 
 build: ## build bin/relevit
-	go build -trimpath -o $(BIN) ./cmd/relevit
+	go build -o $(BIN) ./cmd/relevit
 
 runtime: build ## fetch ONNX Runtime, once
 	$(BIN) runtime install
