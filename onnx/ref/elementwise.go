@@ -53,12 +53,13 @@ func zip[T, U any](out []U, to []int, x []T, xs []int, y []T, ys []int, f func(T
 		return
 	}
 	a, b := stretch(xs, to), stretch(ys, to)
-	da, db, o := last(a), last(b), 0
+	da, db, rest := last(a), last(b), out
 	lines(to, [][]int{a, b}, func(n int, at []int) {
 		i, j := at[0], at[1]
-		for range n {
-			out[o] = f(x[i], y[j])
-			o++
+		row := rest[:n]
+		rest = rest[n:]
+		for q := range row {
+			row[q] = f(x[i], y[j])
 			i += da
 			j += db
 		}
@@ -285,9 +286,6 @@ func where(c *call) ([]*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := count(to); err != nil {
-		return nil, err
-	}
 	cond, err := expand(c.in[0], to)
 	if err != nil {
 		return nil, err
@@ -296,17 +294,28 @@ func where(c *call) ([]*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	y, err := expand(c.in[2], to)
+	y, err := view(c.in[2], to, stretch(c.in[2].Shape, to), 0)
 	if err != nil {
 		return nil, err
 	}
-	z := y.clone()
-	for i, b := range cond.B {
+	switch kindOf(y.Type) {
+	case floating:
+		overwrite(y.F, x.F, cond.B)
+	case integer:
+		overwrite(y.I, x.I, cond.B)
+	case boolean:
+		overwrite(y.B, x.B, cond.B)
+	}
+	return one(y, nil)
+}
+
+// overwrite copies the elements of src where the mask says so.
+func overwrite[T any](dst, src []T, mask []bool) {
+	for i, b := range mask {
 		if b {
-			copyRun(z, i, x, i, 1)
+			dst[i] = src[i]
 		}
 	}
-	return one(z, nil)
 }
 
 // prelu multiplies negative elements by a slope that broadcasts to x.
