@@ -1,6 +1,8 @@
 package onnx
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -150,61 +152,103 @@ func (m *message) externals() []*message {
 
 // stageExternal copies the external data, with the edits, beside path.
 func (d *Document) stageExternal(s *staging, path string) error {
-	patches := map[string][]*patch{}
+	used := map[string][]usedExtent{}
 	for _, t := range d.root.externals() {
-		e, err := extentOf(t)
+		u := usedExtent{tensor: t, patch: d.patches[t]}
+		var err error
+		if u.extent, err = extentOf(t); err == nil {
+			u.length, err = byteSize(DType(t.number(tensorType)), t.integers(tensorDims))
+		}
 		if err != nil {
-			return d.fail(err)
+			return d.fail(faultAt(t, "tensor "+t.text(tensorName), "%v", err))
 		}
-		list := patches[e.location]
-		if p := d.patches[t]; p != nil {
-			list = append(list, p)
-		}
-		patches[e.location] = list
+		used[u.location] = append(used[u.location], u)
 	}
-	for location, list := range patches {
-		if err := d.stageData(s, path, location, list); err != nil {
+	for location, list := range used {
+		slices.SortStableFunc(list, func(a, b usedExtent) int { return cmp.Compare(a.offset, b.offset) })
+		patches, err := patchesOf(list)
+		if err != nil {
+			return fmt.Errorf("external data %s: %w", location, err)
+		}
+		if err := d.stageData(s, path, location, patches); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *Document) stageData(s *staging, path, location string, list []*patch) error {
+// usedExtent is an extent with the tensor whose data lies there.
+type usedExtent struct {
+	extent
+	tensor *message
+	patch  *patch
+}
+
+// patchesOf lists the patches among extents that are sorted by offset. Tensors
+// that share bytes must have been given the same data.
+func patchesOf(list []usedExtent) ([]*patch, error) {
+	var out []*patch
+	var last usedExtent // the one that reaches furthest so far
+	for i, u := range list {
+		if u.patch != nil {
+			out = append(out, u.patch)
+		}
+		if i > 0 && u.offset < last.offset+last.length && (u.patch != nil || last.patch != nil) {
+			same := u.offset == last.offset && u.length == last.length && u.patch != nil && last.patch != nil &&
+				bytes.Equal(u.patch.data, last.patch.data)
+			if !same {
+				return nil, fmt.Errorf("%s and %s share their bytes, so both must get the same new data",
+					last.tensor.text(tensorName), u.tensor.text(tensorName))
+			}
+		}
+		if i == 0 || u.offset+u.length > last.offset+last.length {
+			last = u
+		}
+	}
+	return out, nil
+}
+
+// stageData copies one file of external data and overwrites the patches in it.
+// A file that is in its place already stays, if nothing in it changes.
+func (d *Document) stageData(s *staging, path, location string, patches []*patch) error {
 	source, err := d.openExternal(location)
 	if err != nil {
 		return d.fail(err)
 	}
 	defer source.Close()
+	from, err := source.Stat()
+	if err != nil {
+		return err
+	}
 	target := filepath.Join(filepath.Dir(path), filepath.FromSlash(location))
-	if there, err := os.Stat(target); err == nil {
-		info, err := source.Stat()
-		if err != nil {
-			return err
-		}
-		same := os.SameFile(info, there)
-		if same && len(list) == 0 {
+	if to, err := os.Stat(target); err == nil {
+		same := os.SameFile(from, to)
+		if same && len(patches) == 0 {
 			return nil
 		}
-		if model, err := os.Stat(path); err != nil || same && !d.isSource(model) {
-			return fmt.Errorf("its data file %s exists and belongs to another model: write into another folder", target)
+		model, err := os.Stat(path)
+		if err != nil || same && !d.isSource(model) {
+			return belongsToAnother(target)
 		}
 	}
 	if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
 		return err
 	}
-	slices.SortFunc(list, func(a, b *patch) int { return int(a.offset - b.offset) })
 	return s.open(target, func(f *os.File) error {
 		if _, err := io.Copy(f, source); err != nil {
 			return err
 		}
-		for _, p := range list {
+		for _, p := range patches {
 			if _, err := f.WriteAt(p.data, p.offset); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+func belongsToAnother(target string) error {
+	return fmt.Errorf("the data file %s is there already and belongs to another model: write into another folder", target)
 }
 
 func (d *Document) isSource(model os.FileInfo) bool {

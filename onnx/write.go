@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 )
 
@@ -20,7 +21,8 @@ const dataAlign = 4096
 
 // WriteModel encodes the model into a file, which appears complete or not at
 // all. A model too big for protobuf gets a data file even without the option,
-// named like the model with .data behind it.
+// named like the model with .data behind it. A data file that is there already
+// is overwritten only together with the model that it belongs to.
 func WriteModel(path string, m *Model, o WriteOptions) error {
 	if err := writeModel(path, m, o, fileLimits.bytes); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -55,6 +57,9 @@ func writeModel(path string, m *Model, o WriteOptions, limit int64) error {
 		}
 		if len(values) > 0 {
 			target := filepath.Join(filepath.Dir(path), location)
+			if exists(target) && !exists(path) {
+				return belongsToAnother(target)
+			}
 			if err := s.file(target, func(w io.Writer) error { return writeData(w, values, places) }); err != nil {
 				return err
 			}
@@ -64,6 +69,11 @@ func writeModel(path string, m *Model, o WriteOptions, limit int64) error {
 		return err
 	}
 	return s.commit()
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // place lays the initializers of at least threshold bytes out in a data file.
