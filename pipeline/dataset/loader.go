@@ -1,0 +1,231 @@
+package dataset
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"gorgonia.org/tensor"
+
+	"github.com/relevit/relevit/pipeline/picture"
+)
+
+// Slot is the memory of one batch, which the caller may own: the buffers that
+// a session is bound to, so that pixels are written once, where they are used.
+type Slot struct {
+	Images []float32 // (B,3,H,W)
+	Masks  []float32 // (B,1,H,W); nil where Options.Masks is false
+	Labels []int64   // (B); nil: the loader makes its own
+}
+
+// Options configures a Loader. Batch and Preprocess are required.
+type Options struct {
+	Batch       int
+	Slots       []Slot // batches in flight; nil: two that the loader allocates
+	Workers     int    // goroutines that decode; 0: one per processor
+	Seed        uint64
+	Shuffle     bool                // a new order each epoch
+	Augment     bool                // Preprocess.TrainGeometry instead of EvalGeometry
+	TrainResize [2]int              // height, width before the random crop; zero: Preprocess.Size/CropPct
+	Preprocess  picture.Preprocess  // H and W are its Size
+	Masks       bool                // samples have masks, and batches carry them
+	Mask        picture.MaskOptions // how masks are encoded
+	DropLast    bool                // leave out an epoch's last batch if it is not full
+	Strict      bool                // a corrupt image is an error, not replaced
+	OnCorrupt   func(Corrupt)       // told once about each image that is replaced; may be nil
+}
+
+// Corrupt is an image that could be read but not decoded.
+type Corrupt struct {
+	Sample Sample
+	Err    error
+}
+
+// Loader streams a list of samples as batches. Several epochs may be iterated
+// one after the other, not at once: they share the slots.
+type Loader struct {
+	samples []Sample
+	o       Options
+	slots   []slot
+
+	mu       sync.Mutex
+	reported map[int]bool // samples that OnCorrupt has been told about
+	busy     bool         // an Epoch is open
+}
+
+// slot is a Slot with tensors over its memory.
+type slot struct {
+	Slot
+	images, masks *tensor.Dense
+}
+
+// NewLoader checks samples and options against each other.
+func NewLoader(samples []Sample, o Options) (*Loader, error) {
+	if len(samples) == 0 {
+		return nil, &Error{Kind: ErrEmpty, Found: "no samples to load"}
+	}
+	if o.Batch < 1 {
+		return nil, fmt.Errorf("data loader: batch size %d", o.Batch)
+	}
+	if o.DropLast && len(samples) < o.Batch {
+		return nil, &Error{Kind: ErrTooFew, Found: fmt.Sprintf("%d samples do not fill one batch of %d", len(samples), o.Batch), Advice: "lower the batch size"}
+	}
+	if err := o.Preprocess.Validate(); err != nil {
+		return nil, err
+	}
+	size := o.Preprocess.Size
+	if r := o.TrainResize; r != ([2]int{}) && (r[0] < size[0] || r[1] < size[1]) {
+		return nil, fmt.Errorf("data loader: pictures resized to %dx%d cannot be cropped to %dx%d", r[0], r[1], size[0], size[1])
+	}
+	if o.Masks {
+		for _, s := range samples {
+			if s.MaskPath == "" {
+				return nil, &Error{Kind: ErrMissing, Path: s.ImagePath, Found: "it has no mask", Advice: "make masks first (relevit masks)"}
+			}
+		}
+	}
+	if o.Workers < 1 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if len(o.Slots) == 0 {
+		o.Slots = make([]Slot, 2)
+		for i := range o.Slots {
+			o.Slots[i] = NewSlot(o.Batch, size, o.Masks)
+		}
+	}
+	l := &Loader{samples: samples, o: o, reported: map[int]bool{}}
+	for i, s := range o.Slots {
+		prepared, err := l.prepare(s)
+		if err != nil {
+			return nil, fmt.Errorf("data loader: slot %d: %w", i, err)
+		}
+		l.slots = append(l.slots, prepared)
+	}
+	return l, nil
+}
+
+// NewSlot allocates the memory of one batch for height x width pictures.
+func NewSlot(batch int, size [2]int, masks bool) Slot {
+	plane := size[0] * size[1]
+	s := Slot{Images: make([]float32, batch*3*plane), Labels: make([]int64, batch)}
+	if masks {
+		s.Masks = make([]float32, batch*plane)
+	}
+	return s
+}
+
+func (l *Loader) prepare(s Slot) (slot, error) {
+	b, size := l.o.Batch, l.o.Preprocess.Size
+	plane := size[0] * size[1]
+	if len(s.Images) != b*3*plane {
+		return slot{}, fmt.Errorf("%d image values, (%d,3,%d,%d) has %d", len(s.Images), b, size[0], size[1], b*3*plane)
+	}
+	if l.o.Masks && len(s.Masks) != b*plane {
+		return slot{}, fmt.Errorf("%d mask values, (%d,1,%d,%d) has %d", len(s.Masks), b, size[0], size[1], b*plane)
+	}
+	if s.Labels == nil {
+		s.Labels = make([]int64, b)
+	}
+	if len(s.Labels) != b {
+		return slot{}, fmt.Errorf("%d labels for a batch of %d", len(s.Labels), b)
+	}
+	out := slot{Slot: s}
+	out.images, out.masks = l.tensors(s, b)
+	return out, nil
+}
+
+// tensors views the first count pictures of a slot.
+func (l *Loader) tensors(s Slot, count int) (images, masks *tensor.Dense) {
+	h, w := l.o.Preprocess.Size[0], l.o.Preprocess.Size[1]
+	images = tensor.New(tensor.WithShape(count, 3, h, w), tensor.WithBacking(s.Images[:count*3*h*w]))
+	if l.o.Masks {
+		masks = tensor.New(tensor.WithShape(count, 1, h, w), tensor.WithBacking(s.Masks[:count*h*w]))
+	}
+	return images, masks
+}
+
+// Len is the number of samples.
+func (l *Loader) Len() int { return len(l.samples) }
+
+// Steps is the number of batches of an epoch.
+func (l *Loader) Steps() int {
+	if l.o.DropLast {
+		return len(l.samples) / l.o.Batch
+	}
+	return (len(l.samples) + l.o.Batch - 1) / l.o.Batch
+}
+
+// order is the order of an epoch: a pure function of seed and epoch.
+func (l *Loader) order(epoch int) []int {
+	if l.o.Shuffle {
+		return permutation(len(l.samples), source(l.o.Seed, "order", uint64(epoch), 0))
+	}
+	p := make([]int, len(l.samples))
+	for i := range p {
+		p[i] = i
+	}
+	return p
+}
+
+// worker decodes samples, reusing its memory.
+type worker struct {
+	l         *Loader
+	image     picture.RGB
+	mask      picture.Gray
+	transform picture.Transformer
+}
+
+// load writes sample index of an epoch into place at of a slot. Its random
+// choices are a pure function of seed, epoch and index.
+func (w *worker) load(epoch, index int, s *slot, at int) error {
+	sample, o := &w.l.samples[index], &w.l.o
+	if err := w.image.ReadFile(sample.ImagePath); err != nil {
+		return err
+	}
+	var g picture.Geometry
+	if o.Augment {
+		g = o.Preprocess.TrainGeometry(o.TrainResize, source(o.Seed, "augment", uint64(epoch), uint64(index)))
+	} else {
+		g = o.Preprocess.EvalGeometry(w.image.W, w.image.H)
+	}
+	plane := g.Size[0] * g.Size[1]
+	if err := w.transform.Image(s.Images[at*3*plane:][:3*plane], &w.image, g, o.Preprocess); err != nil {
+		return fmt.Errorf("image %s: %w", sample.ImagePath, err)
+	}
+	s.Labels[at] = int64(sample.Label)
+	if !o.Masks {
+		return nil
+	}
+	if err := w.mask.ReadMask(sample.MaskPath, o.Mask); err != nil {
+		return fmt.Errorf("mask of image %s: %w", sample.ImagePath, err)
+	}
+	if err := picture.CheckMaskSize(&w.mask, sample.MaskPath, &w.image, sample.ImagePath); err != nil {
+		return err
+	}
+	if err := w.transform.Mask(s.Masks[at*plane:][:plane], &w.mask, g); err != nil {
+		return fmt.Errorf("mask %s: %w", sample.MaskPath, err)
+	}
+	return nil
+}
+
+// replaceable says whether an error means that an image's content is corrupt,
+// as opposed to a file that is not there or a mask that does not fit, which no
+// other sample can stand in for.
+func replaceable(err error, s *Sample) bool {
+	var e *picture.Error
+	return errors.As(err, &e) && e.Content && e.Path == s.ImagePath
+}
+
+// report tells OnCorrupt about a sample, once.
+func (l *Loader) report(index int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.reported[index] {
+		return
+	}
+	l.reported[index] = true
+	if l.o.OnCorrupt != nil {
+		l.o.OnCorrupt(Corrupt{Sample: l.samples[index], Err: err})
+	}
+}
