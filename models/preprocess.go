@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/relevit/relevit/onnx"
 )
 
 // Preprocess says how a picture becomes the model's input, with timm's keys:
@@ -84,6 +86,17 @@ func (p *Preprocess) overrideBy(metadata map[string]string) {
 		p.CropPct = v[0]
 	}
 	p.normalise(numbers(metadata["mean"]), numbers(metadata["std"]))
+}
+
+// PreprocessOf returns the preprocessing that a model's metadata state, nil if
+// they state none.
+func PreprocessOf(m *onnx.Model) *Preprocess {
+	text, ok := m.Meta(MetaPreprocess)
+	p := &Preprocess{}
+	if !ok || json.Unmarshal([]byte(text), p) != nil || len(p.Mean) == 0 || len(p.Mean) != len(p.Std) {
+		return nil
+	}
+	return p
 }
 
 // numbers reads 0.485,0.456,0.406 with or without brackets; nil if it is none.
