@@ -156,3 +156,28 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkDecodePhotograph(b *testing.B) {
+	files, err := filepath.Glob(filepath.Join(sharedDir(b), "data/imagenet-samples/*/*"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var data [][]byte
+	for _, f := range files[:100] {
+		d, err := os.ReadFile(f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		data = append(data, d)
+	}
+	b.ReportAllocs()
+	var p RGB
+	count := 0
+	for b.Loop() {
+		if err := p.Decode(data[count%len(data)]); err != nil {
+			b.Fatal(err)
+		}
+		count++
+	}
+	b.ReportMetric(float64(count)/b.Elapsed().Seconds(), "images/s")
+}
