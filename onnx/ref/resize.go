@@ -24,7 +24,7 @@ func resize(c *call) ([]*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	outside := &Array{Type: c.in[0].Type, Shape: []int{}, F: []float64{float64(c.node.Float("extrapolation_value", 0))}}
+	outside := &Array{Type: c.in[0].Type, Shape: []int{}, F: []float64{c.float("extrapolation_value", 0)}}
 	for i, r := range plan {
 		if r.in == r.out && r.scale == 1 && r.start == 0 && r.end == 1 {
 			continue
@@ -187,7 +187,7 @@ func (c *call) kernel(x float64, n int) (taps, error) {
 		weights = []float64{1 - f, f}
 	case "cubic":
 		first--
-		a := float64(c.node.Float("cubic_coeff_a", -0.75))
+		a := c.float("cubic_coeff_a", -0.75)
 		weights = []float64{cubic(1+f, a), cubic(f, a), cubic(1-f, a), cubic(2-f, a)}
 	default:
 		return nil, fmt.Errorf("mode=%q is unknown", mode)
