@@ -57,8 +57,8 @@ func nasty() map[string][]byte {
 		"plain": file(),
 		"non-minimal varints": append(file(), 0x88, 0x80, 0x00, 0x81, 0x80, 0x80, 0x00, // ir_version in a wide tag
 			0xc2, 0x00, 0x84, 0x80, 0x00, 0x10, 0x91, 0x80, 0x00), // opset_import with wide tag, length and value
-		"unknown fields":     append(file(), fields(text(9999, "later"), number(777, -1), raw(0x9d, 0x3f, 1, 2, 3, 4))...),
-		"group":              append(file(), 0xfb, 0x3e, 0x08, 0x05, 0xfb, 0x3e, 0xfc, 0x3e, 0xfc, 0x3e),
+		"unknown fields":      append(file(), fields(text(9999, "later"), number(777, -1), raw(0x9d, 0x3f, 1, 2, 3, 4))...),
+		"group":               append(file(), 0xfb, 0x3e, 0x08, 0x05, 0xfb, 0x3e, 0xfc, 0x3e, 0xfc, 0x3e),
 		"fields out of order": fields(sub(modelMetadata, text(entryValue, "v"), text(entryKey, "k")), raw(file()...)),
 		"graph in two pieces": append(file(), fields(sub(modelGraph, sub(graphInit, number(tensorDims, 1),
 			number(tensorType, 1), text(tensorName, "w"), text(tensorRaw, "1234"))))...),
