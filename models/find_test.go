@@ -1,0 +1,192 @@
+package models
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/passes"
+)
+
+func find(t *testing.T, g *onnx.Graph) *Structure {
+	t.Helper()
+	s, err := Find(g, FindOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestFindKnowsEverySpellingOfAttention(t *testing.T) {
+	for name, attention := range map[string]func(*toy, *onnx.Value) *onnx.Value{
+		"eager, scaled scores": (*toy).plain, "scaled dot product": (*toy).sdp, "Slice, Squeeze and Gemm": (*toy).fused,
+		"Gather, mask, Casts and IsNaN": (*toy).gathered, "heads within the batch": (*toy).merged,
+		"flattened softmax": (*toy).flat, "keys before queries": (*toy).transposed, "Einsum": (*toy).einsum,
+	} {
+		for _, batch := range []onnx.Dim{{N: 1, Sym: "batch"}, onnx.D(1), onnx.D(4)} {
+			s := find(t, (&toy{attention: attention, batch: batch}).graph(t))
+			if s.Err() != nil {
+				t.Errorf("%s, batch %v: %v", name, batch, s.Err())
+				continue
+			}
+			if len(s.Attention) != 2 || s.Grid != [2]int64{2, 3} || s.Patch != [2]int64{4, 4} || s.PrefixTokens != 1 || s.Pool != PoolToken || s.Classes != 5 || s.Image.Name != "pixels" {
+				t.Errorf("%s, batch %v: found %+v", name, batch, s)
+			}
+			for i, a := range s.Attention {
+				if a.Block != i || a.Heads != 2 || a.Tokens != 7 || a.Transposed != (name == "keys before queries") {
+					t.Errorf("%s, batch %v: attention %d is %+v", name, batch, i, a)
+				}
+			}
+			if fixed := batch.Sym == ""; fixed != (s.Batch == batch.N) || fixed != (len(s.Notes) == 1) {
+				t.Errorf("%s, batch %v: fixed batch %d, notes %v", name, batch, s.Batch, s.Notes)
+			}
+		}
+	}
+}
+
+func TestFindTellsParallelAttentionsAreOneBlock(t *testing.T) {
+	s := find(t, (&toy{attention: (*toy).parallel}).graph(t))
+	var blocks []int
+	for _, a := range s.Attention {
+		blocks = append(blocks, a.Block)
+	}
+	if len(blocks) != 4 || blocks[0] != 0 || blocks[1] != 0 || blocks[2] != 1 || blocks[3] != 1 {
+		t.Errorf("blocks %v, want 0 0 1 1", blocks)
+	}
+}
+
+func TestFindTellsEmbeddingAndPooling(t *testing.T) {
+	patchified := func(t *toy, image *onnx.Value) *onnx.Value {
+		x := t.Transpose(t.Op("Reshape", nil, image, t.Ints(0, 3, 2, 4, 3, 4)), 0, 2, 4, 3, 5, 1)
+		return t.withClass(t.linear(t.Op("Reshape", nil, x, t.Ints(0, toyPatches, 48)), toyWidth))
+	}
+	registers := func(t *toy, image *onnx.Value) *onnx.Value { return t.withClass(t.withClass(t.patches(image))) }
+	sliced := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Squeeze(t.Slice(x, 1, 0, 1), 1), 5) }
+	mean := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Mean(x, 1), 5) }
+	meanOfPatches := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Mean(t.Slice(x, 1, 1, onnx.End), 1), 5) }
+	globalPool := func(t *toy, x *onnx.Value) *onnx.Value {
+		y := t.Op("GlobalAveragePool", nil, t.Transpose(x, 0, 2, 1))
+		return t.linear(t.Op("Flatten", nil, y), 5)
+	}
+	distilled := func(t *toy, x *onnx.Value) *onnx.Value {
+		d := t.linear(t.Op("Gather", []onnx.Attr{{Name: "axis", Value: int64(1)}}, x, t.Int(1)), 5)
+		sum := t.Add(t.classToken(x), d)
+		return t.scale(sum)
+	}
+	for _, c := range []struct {
+		name   string
+		toy    toy
+		prefix int64
+		pool   string
+	}{
+		{"reshaped patches", toy{embed: patchified}, 1, PoolToken},
+		{"two prefix tokens", toy{embed: registers}, 2, PoolToken},
+		{"no class token", toy{embed: (*toy).patches, head: mean}, 0, PoolAverage},
+		{"mean of patches", toy{head: meanOfPatches}, 1, PoolAverage},
+		{"global pooling", toy{head: globalPool}, 1, PoolAverage},
+		{"class token by Slice", toy{head: sliced}, 1, PoolToken},
+		{"distilled", toy{embed: registers, head: distilled}, 2, PoolToken},
+	} {
+		c.toy.attention = (*toy).plain
+		s := find(t, c.toy.graph(t))
+		if s.Err() != nil || s.Grid != [2]int64{2, 3} || s.PrefixTokens != c.prefix || s.Pool != c.pool {
+			t.Errorf("%s: grid %v, %d prefix tokens, pool %s, %v", c.name, s.Grid, s.PrefixTokens, s.Pool, s.Err())
+		}
+		if (c.pool == PoolAverage) != strings.Contains(strings.Join(s.Notes, " "), "mean over the patches' rows") {
+			t.Errorf("%s: notes %v", c.name, s.Notes)
+		}
+	}
+}
+
+func TestFindSaysWhatStandsInTheWay(t *testing.T) {
+	features := func(t *toy, x *onnx.Value) *onnx.Value {
+		return t.Op("Gather", []onnx.Attr{{Name: "axis", Value: int64(1)}}, x, t.Int(0))
+	}
+	probabilities := func(t *toy, x *onnx.Value) *onnx.Value { return t.Softmax(t.classToken(x), -1) }
+	last := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Squeeze(t.Slice(x, 1, 6, 7), 1), 5) }
+	flattened := func(t *toy, x *onnx.Value) *onnx.Value {
+		return t.linear(t.Op("Reshape", nil, x, t.Ints(-1, 7*toyWidth)), 5)
+	}
+	behind := func(t *toy, image *onnx.Value) *onnx.Value {
+		x := t.patches(image)
+		return t.Concat(1, x, t.token(x))
+	}
+	queried := func(t *toy, x *onnx.Value) *onnx.Value {
+		q := t.linear(t.token(x), toyWidth)
+		scores := t.MatMul(t.Add(q, t.Scale(t.Slice(x, 1, 0, 1), 0)), t.SwapLast(t.linear(x, toyWidth)))
+		return t.linear(t.Squeeze(t.MatMul(t.Softmax(scores, -1), t.linear(x, toyWidth)), 1), 5)
+	}
+	none := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(x, toyWidth) }
+	mixed := func(t *toy, x *onnx.Value) *onnx.Value { return t.Add(t.plain(x), t.windowed(x)) }
+	mean := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Mean(x, 1), 5) }
+	hidden := func(t *toy, x *onnx.Value) *onnx.Value { return x }
+	for _, c := range []struct {
+		name string
+		toy  toy
+		want string
+	}{
+		{"no attention", toy{attention: none}, "no Softmax lies between"},
+		{"windows", toy{attention: (*toy).windowed, embed: (*toy).patches, head: mean}, "windows a picture"},
+		{"windows besides", toy{attention: mixed, embed: (*toy).patches, head: mean}, "besides attention between all tokens"},
+		{"mixed heads", toy{attention: (*toy).talking}, "(Conv), not into a product with values"},
+		{"features", toy{attention: (*toy).plain, head: features}, "no classifier"},
+		{"tokens", toy{attention: (*toy).plain, head: hidden}, "no classifier: no output has shape"},
+		{"probabilities", toy{attention: (*toy).plain, head: probabilities}, "needs the logits before it"},
+		{"last token", toy{attention: (*toy).plain, head: last}, "reads token 6"},
+		{"all tokens", toy{attention: (*toy).plain, head: flattened}, "can't be told how the classifier reads"},
+		{"class token last", toy{attention: (*toy).plain, embed: behind, head: last}, "behind those of the patches"},
+		{"attention pooling", toy{attention: (*toy).plain, head: queried}, "attention pooling"},
+	} {
+		s := find(t, c.toy.graph(t))
+		var e *Error
+		if err := s.Err(); !errors.As(err, &e) || !strings.Contains(err.Error(), c.want) || e.ExitCode() != 3 {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestFindOptionsNameInputAndOutput(t *testing.T) {
+	g := (&toy{attention: (*toy).plain}).graph(t)
+	if _, err := Find(g, FindOptions{Image: "photo"}); err == nil || !strings.Contains(err.Error(), "pixels float32(batch,3,8,12)") {
+		t.Errorf("a wrong input gives %v", err)
+	}
+	if _, err := Find(g, FindOptions{Output: "probs"}); err == nil || !strings.Contains(err.Error(), "no output \"probs\"") {
+		t.Errorf("a wrong output gives %v", err)
+	}
+	s, err := Find(g, FindOptions{Image: "pixels", Output: g.Outputs[0].Name})
+	if err != nil || s.Err() != nil {
+		t.Error(err, s.Err())
+	}
+}
+
+func TestFindReadsExportsOfPyTorch(t *testing.T) {
+	for _, c := range []struct {
+		name               string
+		blocks             int
+		heads, tokens      int64
+		grid, patch, image [2]int64
+	}{
+		{"micro", 2, 2, 17, [2]int64{4, 4}, [2]int64{8, 8}, [2]int64{32, 32}},
+		{"micro-rect", 3, 3, 16, [2]int64{3, 5}, [2]int64{8, 8}, [2]int64{24, 40}},
+		{"micro-deep", 6, 4, 37, [2]int64{6, 6}, [2]int64{8, 8}, [2]int64{48, 48}},
+	} {
+		m, _, err := onnx.ReadModel(shared(t, "oracle", c.name, "model.onnx"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := passes.Prepare(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := find(t, g)
+		if s.Err() != nil || len(s.Attention) != c.blocks || s.Grid != c.grid || s.Patch != c.patch || s.PrefixTokens != 1 || s.Pool != PoolToken || s.Image.Name != "image" || s.Logits.Name != "logits" {
+			t.Errorf("%s: %+v, %v", c.name, s, s.Err())
+		}
+		for i, a := range s.Attention {
+			if a.Block != i || a.Heads != c.heads || a.Tokens != c.tokens || !a.Value.Is("Softmax") {
+				t.Errorf("%s: attention %d is %+v", c.name, i, a)
+			}
+		}
+	}
+}
