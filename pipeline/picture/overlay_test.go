@@ -114,7 +114,7 @@ func TestAFailedWriteLeavesTheOldFileAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	boom := errors.New("boom")
-	err := WriteFile(path, func(w io.Writer) error {
+	err := writeFile(path, func(w io.Writer) error {
 		io.WriteString(w, "half")
 		return boom
 	})

@@ -31,14 +31,14 @@ func (p *Gray) WritePNG(w io.Writer) error {
 }
 
 // SavePNG writes a PNG file; a reader never sees part of it.
-func (p *RGB) SavePNG(path string) error { return WriteFile(path, p.WritePNG) }
+func (p *RGB) SavePNG(path string) error { return writeFile(path, p.WritePNG) }
 
 // SavePNG writes a mask file; a reader never sees part of it.
-func (p *Gray) SavePNG(path string) error { return WriteFile(path, p.WritePNG) }
+func (p *Gray) SavePNG(path string) error { return writeFile(path, p.WritePNG) }
 
-// WriteFile makes a file appear whole or not at all, whatever interrupts it:
+// writeFile makes a file appear whole or not at all, whatever interrupts it:
 // write fills a temporary file in the same folder, which is synced and renamed.
-func WriteFile(path string, write func(io.Writer) error) (err error) {
+func writeFile(path string, write func(io.Writer) error) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("write %s: %w", path, err)

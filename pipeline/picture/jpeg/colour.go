@@ -1,10 +1,11 @@
 package jpeg
 
-// Colour conversion in 16-bit fixed point, as libjpeg's jdcolor tables.
-var crToR, cbToB [256]int32 // rounded to whole levels
-var crToG, cbToG [256]int32 // times 65536, cbToG with the rounding
+// Colour conversion in 16-bit fixed point, as libjpeg's jdcolor tables: the
+// shares for red and blue are rounded to whole levels, those for green are
+// 65536 times as large, cbToG with the rounding of their sum.
+var crToR, cbToB, crToG, cbToG = colourTables()
 
-func init() {
+func colourTables() (crToR, cbToB, crToG, cbToG [256]int32) {
 	const half = 1 << 15
 	for i := range 256 {
 		x := int32(i) - 128
@@ -13,6 +14,7 @@ func init() {
 		crToG[i] = -46802 * x              // 0.71414
 		cbToG[i] = -22554*x + half         // 0.34414
 	}
+	return crToR, cbToB, crToG, cbToG
 }
 
 // isYCC decides, as libjpeg does, whether the first three components are

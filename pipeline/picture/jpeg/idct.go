@@ -32,12 +32,11 @@ func idct(b *block, q *[64]int32, dst []byte, stride int) {
 			}
 			continue
 		}
-		o := butterfly(c0, int32(b[8+x])*q[8+x], int32(b[16+x])*q[16+x], int32(b[24+x])*q[24+x],
-			int32(b[32+x])*q[32+x], int32(b[40+x])*q[40+x], int32(b[48+x])*q[48+x], int32(b[56+x])*q[56+x],
-			1<<(constBits-pass1Bits-1))
-		for y := range 8 {
-			ws[8*y+x] = o[y] >> (constBits - pass1Bits)
-		}
+		const shift = constBits - pass1Bits
+		o0, o1, o2, o3, o4, o5, o6, o7 := butterfly(c0, int32(b[8+x])*q[8+x], int32(b[16+x])*q[16+x], int32(b[24+x])*q[24+x],
+			int32(b[32+x])*q[32+x], int32(b[40+x])*q[40+x], int32(b[48+x])*q[48+x], int32(b[56+x])*q[56+x], 1<<(shift-1))
+		ws[x], ws[8+x], ws[16+x], ws[24+x] = o0>>shift, o1>>shift, o2>>shift, o3>>shift
+		ws[32+x], ws[40+x], ws[48+x], ws[56+x] = o4>>shift, o5>>shift, o6>>shift, o7>>shift
 	}
 	for y := range 8 {
 		row := dst[y*stride : y*stride+8 : y*stride+8]
@@ -49,16 +48,16 @@ func idct(b *block, q *[64]int32, dst []byte, stride int) {
 			}
 			continue
 		}
-		o := butterfly(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], 1<<(constBits+pass1Bits+2))
-		for x := range 8 {
-			row[x] = clamp(o[x]>>(constBits+pass1Bits+3) + 128)
-		}
+		const shift = constBits + pass1Bits + 3
+		o0, o1, o2, o3, o4, o5, o6, o7 := butterfly(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], 1<<(shift-1))
+		row[0], row[1], row[2], row[3] = clamp(o0>>shift+128), clamp(o1>>shift+128), clamp(o2>>shift+128), clamp(o3>>shift+128)
+		row[4], row[5], row[6], row[7] = clamp(o4>>shift+128), clamp(o5>>shift+128), clamp(o6>>shift+128), clamp(o7>>shift+128)
 	}
 }
 
 // butterfly is the one-dimensional transform, scaled by 2^constBits, with
 // round added to every result for the shift that follows.
-func butterfly(c0, c1, c2, c3, c4, c5, c6, c7, round int32) [8]int32 {
+func butterfly(c0, c1, c2, c3, c4, c5, c6, c7, round int32) (r0, r1, r2, r3, r4, r5, r6, r7 int32) {
 	z1 := (c2 + c6) * fix0_541196100
 	e2 := z1 - c6*fix1_847759065
 	e3 := z1 + c2*fix0_765366865
@@ -76,7 +75,7 @@ func butterfly(c0, c1, c2, c3, c4, c5, c6, c7, round int32) [8]int32 {
 	o1 := c5*fix2_053119869 + z2 + z4
 	o2 := c3*fix3_072711026 + z2 + z3
 	o3 := c1*fix1_501321110 + z1 + z4
-	return [8]int32{t10 + o3, t11 + o2, t12 + o1, t13 + o0, t13 - o0, t12 - o1, t11 - o2, t10 - o3}
+	return t10 + o3, t11 + o2, t12 + o1, t13 + o0, t13 - o0, t12 - o1, t11 - o2, t10 - o3
 }
 
 func clamp(v int32) uint8 {
