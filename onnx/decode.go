@@ -264,15 +264,15 @@ func typeOf(t *message) (DType, Shape) {
 		return Undefined, nil
 	}
 	tensor := t.sub(typeTensor)
-	proto := tensor.sub(tensorTypeShape)
-	if proto == nil {
-		return DType(tensor.number(tensorTypeElem)), nil
+	kind, proto := DType(tensor.number(tensorTypeElem)), tensor.sub(tensorTypeShape)
+	if kind == Undefined || proto == nil {
+		return kind, nil
 	}
 	shape := Shape{}
 	for _, dim := range proto.subs(shapeDim) {
 		shape = append(shape, dimOf(dim))
 	}
-	return DType(tensor.number(tensorTypeElem)), shape
+	return kind, shape
 }
 
 // dimOf decodes a dimension: a number, a name, or a multiple of a name as

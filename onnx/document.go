@@ -46,9 +46,12 @@ func readFile(path string) ([]byte, error) {
 	if info.Size() > fileLimits.bytes {
 		return nil, tooBig(path, info.Size(), fileLimits)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, fileLimits.bytes+1))
-	if info.Mode().IsRegular() && err == nil && int64(len(data)) < info.Size() {
-		err = io.ErrUnexpectedEOF
+	var data []byte
+	if info.Mode().IsRegular() {
+		data = make([]byte, info.Size())
+		_, err = io.ReadFull(f, data)
+	} else {
+		data, err = io.ReadAll(io.LimitReader(f, fileLimits.bytes+1))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read model %s: %w", path, err)

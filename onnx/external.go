@@ -122,7 +122,7 @@ func (d *Document) openExternal(location string) (*os.File, error) {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("external data %s is missing from %s: it belongs beside the model", location, d.dir)
 	case err != nil:
-		return nil, fmt.Errorf("external data must be inside the model's folder: %w", err)
+		return nil, fmt.Errorf("external data must be inside the model's folder, copy it there: %w", err)
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("external data %s is no regular file", location)
 	}

@@ -38,7 +38,7 @@ type limits struct {
 }
 
 // Protobuf itself ends at 2 GiB; its own readers stop at a depth of 100.
-var fileLimits = limits{depth: 100, fields: 1 << 22, bytes: math.MaxInt32}
+var fileLimits = limits{depth: 100, fields: 1 << 21, bytes: math.MaxInt32}
 
 type parser struct {
 	data   []byte

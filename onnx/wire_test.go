@@ -68,7 +68,9 @@ func nasty() map[string][]byte {
 		"packed dims":        file(sub(graphInit, text(tensorDims, "\x02\x01"), number(tensorType, 3), text(tensorRaw, "ab"), text(tensorName, "w"))),
 		"alternating fields": file(bytesAlternate),
 		"wrong wire type":    append(file(), fields(number(modelGraph, 5), text(modelIR, "x"))...),
-		"last one wins":      append(file(), fields(number(modelIR, 7), number(modelIR, 9))...),
+		"shape without type": fields(number(modelIR, 8), sub(modelGraph, text(graphName, "g"), sub(graphInput, text(infoName, "x"),
+			sub(infoType, sub(typeTensor, sub(tensorTypeShape, sub(shapeDim)))))), sub(modelOpsets, number(opsetVersion, 17))),
+		"last one wins": append(file(), fields(number(modelIR, 7), number(modelIR, 9))...),
 	}
 }
 
