@@ -29,10 +29,17 @@ type StepRecord struct {
 	Loss           Number  `json:"loss"` // the total
 	Background     Number  `json:"background"`
 	Foreground     Number  `json:"foreground"`
+	Mask           Number  `json:"mask,omitempty"` // of the baselines, which have no background and foreground
 	Classification Number  `json:"classification"`
 	Accuracy       Number  `json:"accuracy"`                // share of the batch whose top-1 is the label
 	ConstantMaps   int     `json:"constant_maps,omitempty"` // pictures without any relevance to train on
 	Seconds        float64 `json:"seconds"`
+}
+
+// StartRecord says how the model did before training.
+type StartRecord struct {
+	Kind       string   `json:"kind"` // "start"
+	Validation *Metrics `json:"validation,omitempty"`
 }
 
 // EpochRecord is what the log says of one epoch: means over its steps, and the
@@ -44,6 +51,7 @@ type EpochRecord struct {
 	Loss           Number   `json:"loss"`
 	Background     Number   `json:"background"`
 	Foreground     Number   `json:"foreground"`
+	Mask           Number   `json:"mask,omitempty"`
 	Classification Number   `json:"classification"`
 	Accuracy       Number   `json:"accuracy"`
 	Validation     *Metrics `json:"validation,omitempty"` // nil where nothing is held out
@@ -127,33 +135,40 @@ func (l *Log) TruncateTo(offset int64) error {
 // Close closes the file.
 func (l *Log) Close() error { return l.f.Close() }
 
+// History is what a run's log holds.
+type History struct {
+	Start  *StartRecord // nil in a run that has not begun
+	Steps  []StepRecord
+	Epochs []EpochRecord
+}
+
 // ReadLog returns the records of the run's log. A last line without an end,
 // which a process left that was killed while writing, is ignored.
-func (r *Run) ReadLog() (steps []StepRecord, epochs []EpochRecord, err error) {
+func (r *Run) ReadLog() (h History, err error) {
 	f, err := os.Open(r.Path(logName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
+		return h, nil
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the log: %w", err)
+		return h, fmt.Errorf("reading the log: %w", err)
 	}
 	defer f.Close()
 	lines := bufio.NewReader(f)
 	for n := 1; ; n++ {
 		line, err := lines.ReadBytes('\n')
 		if err == io.EOF {
-			return steps, epochs, nil
+			return h, nil
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("reading the log %s: %w", f.Name(), err)
+			return h, fmt.Errorf("reading the log %s: %w", f.Name(), err)
 		}
-		if err := readRecord(bytes.TrimSpace(line), &steps, &epochs); err != nil {
-			return nil, nil, fmt.Errorf("reading the log %s: line %d: %w", f.Name(), n, err)
+		if err := h.read(bytes.TrimSpace(line)); err != nil {
+			return h, fmt.Errorf("reading the log %s: line %d: %w", f.Name(), n, err)
 		}
 	}
 }
 
-func readRecord(line []byte, steps *[]StepRecord, epochs *[]EpochRecord) error {
+func (h *History) read(line []byte) error {
 	var kind struct {
 		Kind string `json:"kind"`
 	}
@@ -161,18 +176,15 @@ func readRecord(line []byte, steps *[]StepRecord, epochs *[]EpochRecord) error {
 		return err
 	}
 	switch kind.Kind {
+	case "start":
+		h.Start = &StartRecord{}
+		return json.Unmarshal(line, h.Start)
 	case "step":
-		var s StepRecord
-		if err := json.Unmarshal(line, &s); err != nil {
-			return err
-		}
-		*steps = append(*steps, s)
+		h.Steps = append(h.Steps, StepRecord{})
+		return json.Unmarshal(line, &h.Steps[len(h.Steps)-1])
 	case "epoch":
-		var e EpochRecord
-		if err := json.Unmarshal(line, &e); err != nil {
-			return err
-		}
-		*epochs = append(*epochs, e)
+		h.Epochs = append(h.Epochs, EpochRecord{})
+		return json.Unmarshal(line, &h.Epochs[len(h.Epochs)-1])
 	}
 	return nil
 }

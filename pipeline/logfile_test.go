@@ -43,8 +43,8 @@ func TestResumedLogEqualsAnUninterruptedOne(t *testing.T) {
 	if _, err := l.f.WriteAt([]byte(`{"kind":"st`), l.offset); err != nil { // torn by a kill
 		t.Fatal(err)
 	}
-	if steps, _, err := broken.ReadLog(); err != nil || len(steps) != 7 {
-		t.Errorf("the torn log reads as %d steps (%v), want 7", len(steps), err)
+	if h, err := broken.ReadLog(); err != nil || len(h.Steps) != 7 {
+		t.Errorf("the torn log reads as %d steps (%v), want 7", len(h.Steps), err)
 	}
 	l = open(broken)
 	if err := l.TruncateTo(mark); err != nil {
@@ -92,8 +92,8 @@ func TestNumbersOfEveryKindSurviveJSON(t *testing.T) {
 
 func TestLogReadsBackAndNamesABadLine(t *testing.T) {
 	r := newRun(t)
-	if steps, epochs, err := r.ReadLog(); steps != nil || epochs != nil || err != nil {
-		t.Errorf("no log reads as %v %v %v", steps, epochs, err)
+	if h, err := r.ReadLog(); h.Steps != nil || h.Epochs != nil || err != nil {
+		t.Errorf("no log reads as %v %v", h, err)
 	}
 	l, err := r.OpenLog()
 	if err != nil {
@@ -105,14 +105,14 @@ func TestLogReadsBackAndNamesABadLine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	steps, epochs, err := r.ReadLog()
-	if err != nil || len(steps) != 2 || len(epochs) != 1 || steps[1].GlobalStep != 1 || epochs[0].Validation.Pictures != 3 {
-		t.Errorf("steps %v, epochs %v, %v", steps, epochs, err)
+	h, err := r.ReadLog()
+	if err != nil || len(h.Steps) != 2 || len(h.Epochs) != 1 || h.Steps[1].GlobalStep != 1 || h.Epochs[0].Validation.Pictures != 3 {
+		t.Errorf("%v, %v", h, err)
 	}
 	if err := l.Append("no record"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := r.ReadLog(); err == nil || !strings.Contains(err.Error(), "line 4") {
+	if _, err := r.ReadLog(); err == nil || !strings.Contains(err.Error(), "line 4") {
 		t.Errorf("error %v, want one that names line 4", err)
 	}
 }

@@ -1,0 +1,371 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/safetensors"
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
+	"github.com/relevit/relevit/pipeline/dataset"
+)
+
+// FinetuneOptions say what to train and where to keep it.
+type FinetuneOptions struct {
+	Config  *configs.Config // nil with Resume: the run's own
+	Dir     string          // the run folder
+	Resume  bool            // go on with the run in Dir; start one where there is none yet
+	Open    ModelOptions
+	ORT     ort.Options
+	Tool    string // version of the program, for checkpoints
+	Command string // for the report
+	Hooks   Hooks
+}
+
+// FinetuneResult sums a finished run up.
+type FinetuneResult struct {
+	Run       string   `json:"run"`
+	Epochs    int      `json:"epochs"`
+	Steps     int      `json:"steps"`
+	BestEpoch int      `json:"best_epoch"` // from 0; -1 without validation
+	Before    *Metrics `json:"before,omitempty"`
+	After     *Metrics `json:"after,omitempty"` // of the best checkpoint, or the last without validation
+	Seconds   float64  `json:"seconds"`         // of training steps
+	Skipped   []string `json:"skipped,omitempty"`
+}
+
+// Finetune trains a model as its configuration says and leaves everything in
+// the run folder. When ctx ends it saves and returns ErrInterrupted.
+func Finetune(ctx context.Context, opt FinetuneOptions) (*FinetuneResult, error) {
+	run, cfg, err := openOrCreate(opt)
+	if err != nil {
+		return nil, err
+	}
+	defer run.Close()
+	t := &trainer{run: run, cfg: cfg, hooks: opt.Hooks, tool: opt.Tool}
+	defer t.close()
+	m, err := OpenModel(cfg.Model, opt.Open)
+	if err != nil {
+		return nil, err
+	}
+	skipped := map[string]bool{}
+	if err := t.prepare(ctx, m, opt.ORT, skipped); err != nil {
+		return nil, interrupted(ctx, err)
+	}
+	before, sheet, err := t.start(ctx)
+	if err != nil {
+		return nil, interrupted(ctx, err)
+	}
+	if err := t.loop(ctx); err != nil {
+		return nil, err
+	}
+	result, err := t.finish(ctx, before, sheet, opt.Command)
+	if err != nil {
+		return nil, interrupted(ctx, err)
+	}
+	for id := range skipped {
+		result.Skipped = append(result.Skipped, id)
+	}
+	return result, nil
+}
+
+// interrupted turns the error of a cancelled context into ErrInterrupted.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ErrInterrupted
+	}
+	return err
+}
+
+// openOrCreate opens the run to resume, or makes one.
+func openOrCreate(opt FinetuneOptions) (*Run, *configs.Config, error) {
+	if !opt.Resume || !IsRun(opt.Dir) {
+		if opt.Config == nil {
+			return nil, nil, fmt.Errorf("%s: %w; give a configuration to start one", opt.Dir, ErrNoRun)
+		}
+		run, err := CreateRun(opt.Dir, opt.Config)
+		return run, opt.Config, err
+	}
+	run, err := OpenRun(opt.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if opt.Config != nil {
+		given, err := Digest(opt.Config)
+		if err != nil {
+			return run, nil, errors.Join(err, run.Close())
+		}
+		kept, err := Digest(run.Config)
+		if err == nil && given != kept {
+			err = &configs.Error{Msg: fmt.Sprintf("it differs from that of the run %s (its config.yaml); leave -c and --set out to resume, or take another -o", opt.Dir)}
+		}
+		if err != nil {
+			return nil, nil, errors.Join(err, run.Close())
+		}
+	}
+	return run, run.Config, nil
+}
+
+// prepare builds graphs and sessions, lists the data, and opens the log.
+func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options, skipped map[string]bool) error {
+	batch := int64(t.cfg.Batch)
+	var err error
+	if t.graphs, err = m.NewGraphs(batch, ObjectiveOf(t.cfg), AdamWOf(t.cfg), t.cfg.Freezes); err != nil {
+		return err
+	}
+	if err := t.keepArtifacts(m); err != nil {
+		return err
+	}
+	if t.stepper, err = NewStepper(t.graphs, batch, opt); err != nil {
+		return err
+	}
+	if t.evaluator, err = NewEvaluator(t.graphs, t.stepper, opt); err != nil {
+		return err
+	}
+	size := t.evaluator.size
+	loading := dataset.Options{Batch: t.cfg.Batch, Seed: t.cfg.Seed, Workers: t.cfg.Workers, Strict: t.cfg.Strict, OnCorrupt: func(c dataset.Corrupt) {
+		skipped[c.Sample.ID] = true
+		if t.hooks.OnWarning != nil {
+			t.hooks.OnWarning(fmt.Sprintf("skipped: %v", c.Err))
+		}
+	}}
+	if loading.Preprocess, err = preprocessFor(t.cfg, m, int64(size[0]), int64(size[1])); err != nil {
+		return err
+	}
+	t.preprocess = loading.Preprocess
+	if loading.Mask, err = maskOptions(t.cfg); err != nil {
+		return err
+	}
+	var ok bool
+	if t.train, t.validation, ok, err = readSplits(t.run); err == nil && !ok {
+		err = t.split(ctx, m, loading, opt)
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.openLoaders(loading); err != nil {
+		return err
+	}
+	t.log, err = t.run.OpenLog()
+	return err
+}
+
+// keepArtifacts writes the graphs, and the model whose parameters they train,
+// into the run folder, unless an earlier start did.
+func (t *trainer) keepArtifacts(m *Model) error {
+	graphs := map[string]*onnx.Graph{"training_model.onnx": t.graphs.Training, "eval_model.onnx": t.graphs.Eval, "optimizer_model.onnx": t.graphs.Optimizer}
+	for name, g := range graphs {
+		if _, err := os.Stat(t.run.Artifact(name)); err == nil {
+			continue
+		}
+		data, err := Encode(g)
+		if err != nil {
+			return err
+		}
+		if err := WriteFile(t.run.Artifact(name), func(w io.Writer) error {
+			_, err := w.Write(data)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(t.run.Artifact(sourceArtifact)); err == nil {
+		return nil
+	}
+	return m.Document.WriteFile(t.run.Artifact(sourceArtifact))
+}
+
+// sourceArtifact is the user's own graph, or a checkpoint's conversion, as it
+// was before training.
+const sourceArtifact = "model.onnx"
+
+// split lists the data set, labels it, selects from it, and stores the
+// selection: from then on the run reads the lists.
+func (t *trainer) split(ctx context.Context, m *Model, loading dataset.Options, opt ort.Options) error {
+	samples, err := ListSamples(t.cfg, t.evaluator.classes)
+	if err != nil {
+		return err
+	}
+	for _, s := range samples {
+		if s.MaskPath == "" {
+			return &configs.Error{Key: "data.masks", Msg: fmt.Sprintf("picture %s has no mask; set it to the folder of masks", s.ImagePath)}
+		}
+	}
+	if t.cfg.Data.Labels == "top1" {
+		if err := t.labelTop1(ctx, m, samples, loading, opt); err != nil {
+			return err
+		}
+	}
+	if t.train, t.validation, err = planOf(t.cfg).Partition(samples); err != nil {
+		return err
+	}
+	if err := writeSplit(t.run, trainSplit, t.train); err != nil {
+		return err
+	}
+	if err := writeSplit(t.run, validationSplit, t.validation); err != nil {
+		return err
+	}
+	t.train, t.validation, _, err = readSplits(t.run)
+	return err
+}
+
+// labelTop1 gives every sample the class that the model itself gives it.
+func (t *trainer) labelTop1(ctx context.Context, m *Model, samples []dataset.Sample, loading dataset.Options, opt ort.Options) error {
+	p, err := NewPredictor(m, t.cfg.Batch, opt)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	loading.Slots, loading.Batch = []dataset.Slot{p.Slot()}, p.Batch
+	l, err := dataset.NewLoader(samples, loading)
+	if err != nil {
+		return err
+	}
+	done := 0
+	return p.Each(ctx, l, func(i int, _ int64, logits []float32) error {
+		samples[i].Label = top1(logits)
+		if done++; t.hooks.OnProgress != nil {
+			t.hooks.OnProgress("labels", done, len(samples))
+		}
+		return nil
+	})
+}
+
+// openLoaders streams the splits into the sessions' memory, two batches in
+// flight while training.
+func (t *trainer) openLoaders(o dataset.Options) error {
+	o.Masks = true
+	check := o
+	check.Slots = []dataset.Slot{t.evaluator.Slot()}
+	var err error
+	if len(t.validation) > 0 {
+		if t.checker, err = dataset.NewLoader(t.validation, check); err != nil {
+			return err
+		}
+	}
+	if err := t.openSampler(check); err != nil {
+		return err
+	}
+	for range 2 {
+		in, err := NewInputs(t.graphs)
+		if err != nil {
+			return err
+		}
+		t.inputs = append(t.inputs, in)
+		o.Slots = append(o.Slots, in.slot())
+	}
+	o.Shuffle, o.Augment, o.DropLast = true, true, true
+	resize := t.cfg.ResizeFor(configs.Size{Rows: t.evaluator.size[0], Cols: t.evaluator.size[1]})
+	o.TrainResize = [2]int{resize.Rows, resize.Cols}
+	t.loader, err = dataset.NewLoader(t.train, o)
+	return err
+}
+
+// start evaluates the model before training and goes to where the run stopped.
+func (t *trainer) start(ctx context.Context) (before *Metrics, sheet *sampleSheet, err error) {
+	if sheet, err = t.newSheet(ctx); err != nil {
+		return nil, nil, err
+	}
+	c, err := t.run.LoadCheckpoint(Last)
+	switch {
+	case errors.Is(err, ErrNoCheckpoint):
+		if before, err = t.begin(ctx); err != nil {
+			return nil, nil, err
+		}
+	case err != nil:
+		return nil, nil, err
+	default:
+		if err := t.restore(c); err != nil {
+			return nil, nil, err
+		}
+		history, err := t.run.ReadLog()
+		if err != nil {
+			return nil, nil, err
+		}
+		if history.Start != nil {
+			before = history.Start.Validation
+		}
+	}
+	if t.hooks.OnStart != nil {
+		numbers := 0
+		for _, w := range t.stepper.Weights {
+			numbers += w.Len()
+		}
+		t.hooks.OnStart(Plan{Model: t.cfg.Model, Run: t.run.Path(), Train: len(t.train), Validation: len(t.validation), Epochs: t.cfg.Epochs,
+			Steps: t.loader.Steps(), From: t.state.GlobalStep, Params: numbers})
+	}
+	return before, sheet, nil
+}
+
+// begin logs how the model does before training, and saves a first checkpoint.
+func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
+	digest, err := Digest(t.cfg)
+	if err != nil {
+		return nil, err
+	}
+	t.state = State{BestLoss: Number(math.Inf(1)), BestEpoch: -1, ConfigDigest: digest, Tool: t.tool}
+	if err := t.log.TruncateTo(0); err != nil {
+		return nil, err
+	}
+	var before *Metrics
+	if t.checker != nil {
+		if before, err = t.validate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.log.Append(StartRecord{Kind: "start", Validation: before}); err != nil {
+		return nil, err
+	}
+	return before, t.save(Last)
+}
+
+// restore continues from a checkpoint.
+func (t *trainer) restore(c *Checkpoint) error {
+	model := make([]safetensors.Named, len(t.stepper.Params))
+	for i, p := range t.stepper.Params {
+		model[i] = safetensors.Named{Name: p.Name, Tensor: p.Value}
+	}
+	if err := c.Fits(model); err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		from []safetensors.Named
+		to   []*ort.Buffer
+	}{{c.Parameters, t.stepper.Weights}, {c.Moments, t.stepper.Moments}, {c.Squares, t.stepper.Squares}} {
+		tensors := byName(part.from)
+		for i, p := range t.stepper.Params {
+			copy(part.to[i].Bytes(), tensors[p.Name].Raw)
+		}
+	}
+	t.state = c.State
+	if err := t.log.TruncateTo(c.State.LogOffset); err != nil {
+		return err
+	}
+	history, err := t.run.ReadLog()
+	for _, r := range history.Steps {
+		if r.Epoch == t.state.Epoch {
+			t.sum.add(r)
+		}
+	}
+	return err
+}
+
+func (t *trainer) close() {
+	if t.log != nil {
+		t.log.Close()
+	}
+	if t.evaluator != nil {
+		t.evaluator.Close()
+	}
+	if t.stepper != nil {
+		t.stepper.Close()
+	}
+	for _, in := range t.inputs {
+		in.Close()
+	}
+}

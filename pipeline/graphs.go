@@ -1,0 +1,221 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/relevit/relevit/gradients"
+	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/passes"
+)
+
+// Graphs are what a run executes, each a complete ONNX graph whose trained
+// parameters are inputs.
+type Graphs struct {
+	Training  *onnx.Graph // image, mask, label, parameters -> losses, predictions, gradients
+	Eval      *onnx.Graph // the same inputs -> losses per image, logits, relevance maps
+	Optimizer *onnx.Graph // parameters, gradients, moments -> the next ones
+
+	Image, Mask, Label string   // names of the inputs; (B,3,H,W), (B,1,H,W) float32, (B) int64
+	Losses             []string // names of the losses, the total last
+	Params             []Param  // trained parameters in the file's order
+}
+
+// Param is a trained parameter.
+type Param struct {
+	gradients.Slot
+	Value *onnx.Tensor // at the start of training, float32
+}
+
+// Names of the graphs' outputs besides the gradients. A loss is at LossOutput
+// of its name in the training graph (scalar) and the eval graph (B).
+const (
+	LogitsOutput     = "logits"
+	PredictionOutput = "prediction"
+	RowOutput        = "relevance"          // (B,P)
+	MapOutput        = "relevance_map"      // (B,1,H,W)
+	ConstantOutput   = "relevance_constant" // (B,1) bool
+)
+
+// LossOutput names a loss's output.
+func LossOutput(name string) string { return "loss." + name }
+
+// assembly is a model's graph with the objective emitted behind it.
+type assembly struct {
+	b       *onnx.Builder
+	g       *onnx.Graph
+	subject gradients.Subject
+	params  []*onnx.Value
+	frozen  []*onnx.Value
+	mask    *onnx.Value
+	label   *onnx.Value
+	terms   *gradients.Terms
+	grads   []*onnx.Value
+	row     gradients.Relevance // of the label, whatever the objective
+}
+
+// assemble emits the objective and its gradients behind a copy of the model's
+// graph for a fixed batch size.
+func (m *Model) assemble(batch int64, o gradients.Objective, freezes func(string) bool) (*assembly, error) {
+	a, err := m.lower(batch)
+	if err != nil {
+		return nil, err
+	}
+	var trained []*onnx.Value
+	for _, p := range a.params {
+		if freezes != nil && freezes(p.Name) {
+			a.frozen = append(a.frozen, p)
+		} else {
+			trained = append(trained, p)
+		}
+	}
+	a.params = trained
+	if len(a.params) == 0 {
+		return nil, fmt.Errorf("%s: every parameter is frozen; narrow `freeze`", m.Path)
+	}
+	rows, cols := a.subject.Image.Shape[2], a.subject.Image.Shape[3]
+	a.mask = a.g.AddInput("mask", a.subject.Image.Type, onnx.Shape{onnx.D(batch), onnx.D(1), rows, cols})
+	a.label = a.g.AddInput("label", onnx.Int64, onnx.ShapeOf(batch))
+	a.b = onnx.NewBuilder(a.g)
+	if a.terms, err = gradients.Losses(a.b, a.subject, o, a.mask, a.label); err != nil {
+		return nil, fmt.Errorf("%s: building the losses: %w", m.Path, err)
+	}
+	if a.grads, err = a.terms.Gradients(a.b, a.params); err != nil {
+		return nil, fmt.Errorf("%s: differentiating the losses: %w", m.Path, err)
+	}
+	if a.row = a.terms.Relevance; a.row.Map == nil {
+		maps, grads, err := gradients.AttentionGradients(a.b, a.subject, a.label, o.StartLayer)
+		if err != nil {
+			return nil, fmt.Errorf("%s: building the relevance map: %w", m.Path, err)
+		}
+		a.row = gradients.Rollout(a.b, a.subject, maps, grads)
+	}
+	// parameters that the loss doesn't depend on are not trained
+	for i, p := range slices.Backward(slices.Clone(a.params)) {
+		if a.grads[i] == nil {
+			a.params = slices.Delete(a.params, i, i+1)
+			a.grads = slices.Delete(a.grads, i, i+1)
+			a.frozen = append(a.frozen, p)
+		}
+	}
+	return a, a.b.Err()
+}
+
+// lower brings a copy of the model's graph to the form that trains fastest and
+// finds in it what relevance needs.
+func (m *Model) lower(batch int64) (*assembly, error) {
+	g, copies := m.Graph.Clone()
+	a := &assembly{g: g}
+	for _, p := range m.Params {
+		a.params = append(a.params, copies[p])
+	}
+	if err := passes.Specialize(g, batch); err != nil {
+		return nil, fmt.Errorf("%s: fixing the batch size to %d: %w", m.Path, batch, err)
+	}
+	found, err := models.Find(g, m.Find)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Path, err)
+	}
+	logits := slices.Index(g.Outputs, found.Logits)
+	for _, pass := range []func(*onnx.Graph) error{passes.Linear, passes.Patchify, passes.Tidy} {
+		if err := pass(g); err != nil {
+			return nil, fmt.Errorf("%s: lowering the graph: %w", m.Path, err)
+		}
+	}
+	a.subject = gradients.Subject{Image: found.Image, Logits: g.Outputs[logits], Prefix: int64(found.PrefixTokens),
+		Grid: [2]int64{int64(found.Grid[0]), int64(found.Grid[1])}, Mean: found.Pool == models.PoolAverage}
+	for _, at := range found.Attention {
+		a.subject.Maps = append(a.subject.Maps, gradients.AttentionMap{Value: at.Value, Block: at.Block, Heads: at.Heads, Transposed: at.Transposed})
+	}
+	return a, nil
+}
+
+// outputs lists values with the names that they get as a graph's outputs.
+type outputs struct {
+	values []*onnx.Value
+	names  []string
+}
+
+func (o *outputs) add(name string, v *onnx.Value) {
+	o.values, o.names = append(o.values, v), append(o.names, name)
+}
+
+// pick returns a copy of the graph with only the given outputs, whose trained
+// parameters are inputs.
+func (a *assembly) pick(name string, out outputs) (*onnx.Graph, error) {
+	g, copies := a.g.Clone()
+	g.Name, g.Outputs = name, nil
+	for _, v := range out.values {
+		g.Outputs = append(g.Outputs, copies[v])
+	}
+	var params []*onnx.Value
+	for _, p := range a.params {
+		params = append(params, copies[p])
+	}
+	if err := passes.Promote(g, params); err != nil {
+		return nil, err
+	}
+	g.Prune()
+	return g, nameOutputs(g, out.names)
+}
+
+// NewGraphs derives a run's graphs from a model.
+func (m *Model) NewGraphs(batch int64, o gradients.Objective, adam gradients.AdamW, freezes func(string) bool) (*Graphs, error) {
+	a, err := m.assemble(batch, o, freezes)
+	if err != nil {
+		return nil, err
+	}
+	gs := &Graphs{Image: a.subject.Image.Name, Mask: a.mask.Name, Label: a.label.Name, Losses: a.terms.Names}
+	var training, eval outputs
+	for i, name := range a.terms.Names {
+		training.add(LossOutput(name), a.terms.Scalars[i])
+		eval.add(LossOutput(name), a.terms.PerImage[i])
+	}
+	training.add(PredictionOutput, a.terms.Prediction)
+	training.add(ConstantOutput, a.row.Constant)
+	slots := make([]gradients.Slot, len(a.params))
+	for i, p := range a.params {
+		slots[i] = gradients.NewSlot(p.Name, p.Shape)
+		training.add(slots[i].Grad, a.grads[i])
+		gs.Params = append(gs.Params, Param{Slot: slots[i], Value: p.Data})
+	}
+	eval.add(LogitsOutput, a.subject.Logits)
+	eval.add(PredictionOutput, a.terms.Prediction)
+	eval.add(MapOutput, a.row.Map)
+	eval.add(ConstantOutput, a.row.Constant)
+	if gs.Training, err = a.pick("training", training); err != nil {
+		return nil, err
+	}
+	if gs.Eval, err = a.pick("eval", eval); err != nil {
+		return nil, err
+	}
+	gs.Optimizer, err = adam.Graph(slots, onnx.Float)
+	return gs, err
+}
+
+// nameOutputs renames a graph's outputs; values that another output shares get
+// an Identity of their own.
+func nameOutputs(g *onnx.Graph, names []string) error {
+	b := onnx.NewBuilder(g)
+	for i, name := range names {
+		if taken := g.Find(name); taken != nil && taken != g.Outputs[i] {
+			g.Rename(taken, name+"/source")
+		}
+		if v := g.Outputs[i]; v.Node == nil || slices.Index(g.Outputs, v) != i {
+			g.Outputs[i] = b.Op("Identity", nil, v)
+		}
+		g.Rename(g.Outputs[i], name)
+	}
+	return b.Err()
+}
+
+// Encode serialises a graph of the working dialect as an ONNX model.
+func Encode(g *onnx.Graph) ([]byte, error) {
+	m := &onnx.Model{IRVersion: 10, Producer: "relevit", Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: g}
+	data, err := m.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("writing the %s graph: %w", g.Name, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,109 @@
+package pipeline
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/passes"
+	"github.com/relevit/relevit/pipeline/picture"
+)
+
+// Model is a ViT as the user gave it, with a copy that can be differentiated.
+type Model struct {
+	Path       string
+	Document   *onnx.Document // the user's own file; a checkpoint's is the converted one
+	Source     *onnx.Model    // what that file says
+	Graph      *onnx.Graph    // a copy in the working dialect
+	Params     []*onnx.Value  // trainable initializers of Graph, in the file's order
+	Preprocess picture.Preprocess
+	Find       models.FindOptions
+}
+
+// ModelOptions state what can't be read off a file.
+type ModelOptions struct {
+	Convert models.Options // of a checkpoint
+	Find    models.FindOptions
+}
+
+// OpenModel reads an ONNX file or a checkpoint. Errors name what is wrong with
+// the file; whether it can be finetuned shows when its graphs are built.
+func OpenModel(path string, opt ModelOptions) (*Model, error) {
+	m := &Model{Path: path, Find: opt.Find}
+	isONNX, err := looksLikeONNX(path)
+	if err != nil {
+		return nil, err
+	}
+	if isONNX {
+		if m.Source, m.Document, err = onnx.ReadModel(path); err != nil {
+			return nil, err
+		}
+	} else if err := m.convert(opt.Convert); err != nil {
+		return nil, err
+	}
+	if m.Graph, err = passes.Prepare(m.Source); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	m.Params = passes.Parameters(m.Graph)
+	return m, m.readPreprocess()
+}
+
+// convert builds the ONNX model of a checkpoint in memory.
+func (m *Model) convert(opt models.Options) error {
+	built, err := models.Convert(m.Path, opt)
+	if err != nil {
+		return err
+	}
+	data, err := built.Encode()
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.Path, err)
+	}
+	if m.Document, err = onnx.ParseDocument(data, ""); err != nil {
+		return fmt.Errorf("%s: %w", m.Path, err)
+	}
+	if m.Source, err = m.Document.Model(); err != nil {
+		return fmt.Errorf("%s: %w", m.Path, err)
+	}
+	return nil
+}
+
+// looksLikeONNX tells ONNX files from checkpoints by name and first bytes.
+func looksLikeONNX(path string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, fmt.Errorf("opening the model: %w", err)
+	}
+	defer f.Close()
+	return strings.HasSuffix(strings.ToLower(path), ".onnx"), nil
+}
+
+// readPreprocess takes how pictures are prepared from the file's metadata; a
+// file that doesn't say gets timm's common choice for ViTs: bicubic, 0.9,
+// mean = std = 0.5.
+func (m *Model) readPreprocess() error {
+	m.Preprocess = picture.Preprocess{Size: [2]int{224, 224}, CropPct: 0.9, Interpolation: picture.Bicubic,
+		Resize: picture.ResizeShorter, Mean: picture.HalfMeanStd, Std: picture.HalfMeanStd}
+	for _, v := range m.Graph.Inputs {
+		if len(v.Shape) == 4 && v.Shape[2:].Known() {
+			m.Preprocess.Size = [2]int{int(v.Shape[2].N), int(v.Shape[3].N)}
+		}
+	}
+	stated := models.PreprocessOf(m.Source)
+	if stated == nil {
+		return nil
+	}
+	var err error
+	if m.Preprocess.Interpolation, err = picture.ParseFilter(stated.Interpolation); err != nil {
+		return fmt.Errorf("%s: preprocessing metadata: %w", m.Path, err)
+	}
+	if len(stated.Mean) != 3 {
+		return fmt.Errorf("%s: the model takes %d channels; only colour pictures (3) are supported", m.Path, len(stated.Mean))
+	}
+	m.Preprocess.CropPct = stated.CropPct
+	for i := range stated.Mean {
+		m.Preprocess.Mean[i], m.Preprocess.Std[i] = float32(stated.Mean[i]), float32(stated.Std[i])
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
+	"github.com/relevit/relevit/pipeline/dataset"
+)
+
+// Predictor runs a model's own file, as any ONNX Runtime user would.
+type Predictor struct {
+	Batch   int
+	Size    [2]int // rows, columns of the image
+	Classes int
+
+	session *ort.Session
+	image   *ort.Buffer // (B,3,H,W)
+	logits  *ort.Buffer // (B,C)
+}
+
+// NewPredictor opens a session on the model's file. A file of fixed batch size
+// is run at that size, any other at the given one.
+func NewPredictor(m *Model, batch int, opt ort.Options) (*Predictor, error) {
+	found, err := models.Find(m.Graph, m.Find)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Path, err)
+	}
+	if found.Image == nil || found.Logits == nil {
+		return nil, fmt.Errorf("%s: %w", m.Path, found.Err())
+	}
+	shape := found.Image.Shape.Clone()
+	if shape[0].Known() {
+		batch = int(shape[0].N)
+	}
+	shape[0] = onnx.D(int64(batch))
+	if !shape.Known() || found.Classes == 0 {
+		return nil, fmt.Errorf("%s: input %v or output %v has no fixed size; export the model with a fixed image size", m.Path, found.Image, found.Logits)
+	}
+	p := &Predictor{Batch: batch, Size: [2]int{int(shape[2].N), int(shape[3].N)}, Classes: int(found.Classes)}
+	opt.Name = m.Path
+	if p.session, err = m.open(opt); err != nil {
+		return nil, err
+	}
+	output := m.Source.Graph.Outputs[slices.Index(m.Graph.Outputs, found.Logits)].Name
+	if err := p.bind(found.Image.Name, shape.Ints(), output); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// open opens a session on the user's file, or on a checkpoint's conversion.
+func (m *Model) open(opt ort.Options) (*ort.Session, error) {
+	if strings.HasSuffix(strings.ToLower(m.Path), ".onnx") {
+		return ort.Open(m.Path, opt)
+	}
+	return ort.NewSession(m.Document.Bytes(), opt)
+}
+
+func (p *Predictor) bind(input string, shape []int64, output string) (err error) {
+	if p.image, err = ort.NewBuffer(onnx.Float, shape...); err != nil {
+		return err
+	}
+	if p.logits, err = ort.NewBuffer(onnx.Float, int64(p.Batch), int64(p.Classes)); err != nil {
+		return err
+	}
+	if err := p.session.Bind(input, p.image); err != nil {
+		return err
+	}
+	return p.session.Bind(output, p.logits)
+}
+
+// Slot is the memory that a loader fills.
+func (p *Predictor) Slot() dataset.Slot { return dataset.Slot{Images: p.image.Float32s()} }
+
+// Each runs every sample of a loader that fills the predictor's slot. logits
+// (C) is a view, good until the next batch. Corrupt pictures are left out.
+func (p *Predictor) Each(ctx context.Context, l *dataset.Loader, f func(sample int, label int64, logits []float32) error) error {
+	epoch, err := l.Epoch(ctx, 0, 0)
+	if err != nil {
+		return err
+	}
+	defer epoch.Close()
+	for {
+		batch, err := epoch.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.session.Run(); err != nil {
+			return err
+		}
+		for i := range batch.Count {
+			if batch.Replaced[i] {
+				continue
+			}
+			if err := f(batch.Samples[i], batch.Labels[i], p.logits.Float32s()[i*p.Classes:][:p.Classes]); err != nil {
+				return err
+			}
+		}
+		epoch.Release(batch)
+	}
+}
+
+// Close frees the session and its memory.
+func (p *Predictor) Close() {
+	p.session.Close()
+	for _, b := range []*ort.Buffer{p.image, p.logits} {
+		if b != nil {
+			b.Close()
+		}
+	}
+}
+
+// top1 is the index of the largest logit, the first of equals.
+func top1(logits []float32) int {
+	best := 0
+	for i, v := range logits {
+		if v > logits[best] {
+			best = i
+		}
+	}
+	return best
+}

@@ -1,0 +1,281 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/gradients"
+	"github.com/relevit/relevit/models/safetensors"
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
+)
+
+// TraceOptions say what Trace computes.
+type TraceOptions struct {
+	Model  string
+	Inputs string // safetensors: image (B,3,H,W), mask (B,1,H,W), label (B)
+	Output string // safetensors
+	Config *configs.Config
+	Steps  int // AdamW steps on the one batch; 0 for none
+	Open   ModelOptions
+	ORT    ort.Options
+}
+
+// Trace runs the training graph on given tensors and writes every named
+// quantity as float32: logits, attn.L, attn_grad.L, relevance, relevance_map,
+// loss.*, grad.P; with steps also trajectory.loss and after.P. P are the names
+// and the layout of the model's own parameters. It returns the keys written.
+func Trace(ctx context.Context, opt TraceOptions) ([]string, error) {
+	in, err := readTraceInputs(opt.Inputs)
+	if err != nil {
+		return nil, err
+	}
+	if opt.Open.Convert.ImageSize == [2]int{} {
+		opt.Open.Convert.ImageSize = [2]int{int(in.image.Dims[2]), int(in.image.Dims[3])}
+	}
+	m, err := OpenModel(opt.Model, opt.Open)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.fit(m); err != nil {
+		return nil, fmt.Errorf("%s: %w", opt.Inputs, err)
+	}
+	out, err := traceOnce(m, in, opt)
+	if err != nil {
+		return nil, err
+	}
+	if opt.Steps > 0 {
+		after, err := traceSteps(ctx, m, in, opt)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, after...)
+	}
+	keys := make([]string, len(out))
+	for i, t := range out {
+		keys[i] = t.Name
+	}
+	return keys, safetensors.Write(opt.Output, out, nil)
+}
+
+// traceInputs is the batch to trace.
+type traceInputs struct{ image, mask, label *onnx.Tensor }
+
+func readTraceInputs(path string) (in traceInputs, err error) {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return in, err
+	}
+	want := []struct {
+		name string
+		rank int
+		to   **onnx.Tensor
+	}{{"image", 4, &in.image}, {"mask", 4, &in.mask}, {"label", 1, &in.label}}
+	for _, w := range want {
+		t, err := f.Tensor(w.name)
+		if err != nil {
+			return in, err
+		}
+		if len(t.Dims) != w.rank {
+			return in, fmt.Errorf("%s: %s has shape %v, expected %d dimensions", path, w.name, t.Shape(), w.rank)
+		}
+		if t.Dims[0] != in.batch() && w.name != "image" {
+			return in, fmt.Errorf("%s: %s holds %d images, image holds %d", path, w.name, t.Dims[0], in.batch())
+		}
+		*w.to = t
+		if w.name == "image" {
+			continue
+		}
+	}
+	return in, nil
+}
+
+func (in traceInputs) batch() int64 {
+	if in.image == nil {
+		return 0
+	}
+	return in.image.Dims[0]
+}
+
+// fit checks the batch against the model's image input.
+func (in traceInputs) fit(m *Model) error {
+	h, w := in.image.Dims[2], in.image.Dims[3]
+	if in.mask.Dims[1] != 1 || in.mask.Dims[2] != h || in.mask.Dims[3] != w {
+		return fmt.Errorf("mask has shape %v, expected (%d,1,%d,%d) as the image %v", in.mask.Shape(), in.batch(), h, w, in.image.Shape())
+	}
+	for _, v := range m.Graph.Inputs {
+		if len(v.Shape) != 4 || v.Data != nil {
+			continue
+		}
+		for i := 1; i < 4; i++ {
+			if v.Shape[i].Known() && v.Shape[i].N != in.image.Dims[i] {
+				return fmt.Errorf("image has shape %v, the model's input %s is %v", in.image.Shape(), v.Name, v.Shape)
+			}
+		}
+	}
+	return nil
+}
+
+// buffers copies the batch into runtime memory under the graphs' input names.
+func (in traceInputs) buffers(gs *Graphs) (Inputs, error) {
+	out, err := NewInputs(gs)
+	if err != nil {
+		return out, err
+	}
+	image, err := in.image.Float32s()
+	if err != nil {
+		return out, fmt.Errorf("image: %w", err)
+	}
+	mask, err := in.mask.Float32s()
+	if err != nil {
+		return out, fmt.Errorf("mask: %w", err)
+	}
+	label, err := in.label.Int64s()
+	if err != nil {
+		return out, fmt.Errorf("label: %w", err)
+	}
+	copy(out.Image.Float32s(), image)
+	copy(out.Mask.Float32s(), mask)
+	copy(out.Label.Int64s(), label)
+	return out, nil
+}
+
+// traceOnce evaluates everything at the model's own parameters.
+func traceOnce(m *Model, in traceInputs, opt TraceOptions) ([]safetensors.Named, error) {
+	a, err := m.assemble(in.batch(), ObjectiveOf(opt.Config), nil)
+	if err != nil {
+		return nil, err
+	}
+	out, err := traceOutputs(a)
+	if err != nil {
+		return nil, err
+	}
+	g, err := a.pick("trace", out)
+	if err != nil {
+		return nil, err
+	}
+	return runTrace(g, a, in, out.names, opt.ORT)
+}
+
+// traceOutputs names every quantity of an assembly as the trace does.
+func traceOutputs(a *assembly) (out outputs, err error) {
+	out.add(LogitsOutput, a.subject.Logits)
+	maps, grads, err := gradients.AttentionGradients(a.b, a.subject, a.label, 0)
+	if err != nil {
+		return out, err
+	}
+	seen := map[int]int{}
+	for i, at := range maps {
+		name := strconv.Itoa(at.Block)
+		if seen[at.Block]++; seen[at.Block] > 1 {
+			name += "." + strconv.Itoa(seen[at.Block]-1)
+		}
+		out.add("attn."+name, at.Square(a.b, at.Value))
+		out.add("attn_grad."+name, at.Square(a.b, grads[i]))
+	}
+	out.add(RowOutput, a.row.Row)
+	out.add(MapOutput, a.row.Map)
+	for i, name := range a.terms.Names {
+		out.add(LossOutput(name), a.terms.Scalars[i])
+	}
+	for i, p := range a.params {
+		out.add("grad."+p.Name, a.grads[i])
+	}
+	return out, a.b.Err()
+}
+
+func runTrace(g *onnx.Graph, a *assembly, in traceInputs, names []string, opt ort.Options) ([]safetensors.Named, error) {
+	data, err := Encode(g)
+	if err != nil {
+		return nil, err
+	}
+	opt.Name = "the trace graph"
+	session, err := ort.NewSession(data, opt)
+	if err != nil {
+		return nil, err
+	}
+	defer session.Close()
+	gs := &Graphs{Training: g, Image: a.subject.Image.Name, Mask: a.mask.Name, Label: a.label.Name}
+	batch, err := in.buffers(gs)
+	defer batch.Close()
+	if err != nil {
+		return nil, err
+	}
+	feed := map[string]*ort.Buffer{gs.Image: batch.Image, gs.Mask: batch.Mask, gs.Label: batch.Label}
+	for _, p := range a.params {
+		values, err := p.Data.Float32s()
+		if err != nil {
+			return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
+		b, err := ort.BufferOf(values, p.Data.Dims...)
+		if err != nil {
+			return nil, err
+		}
+		defer b.Close()
+		feed[p.Name] = b
+	}
+	results, err := session.Call(feed, names...)
+	if err != nil {
+		return nil, err
+	}
+	tensors := make([]safetensors.Named, 0, len(names))
+	for _, name := range names {
+		b := results[name]
+		tensors = append(tensors, safetensors.Named{Name: name, Tensor: onnx.FloatTensor(b.Float32s(), b.Shape()...)})
+		b.Close()
+	}
+	return tensors, nil
+}
+
+// traceSteps trains on the one batch and reports losses and parameters.
+func traceSteps(ctx context.Context, m *Model, in traceInputs, opt TraceOptions) ([]safetensors.Named, error) {
+	gs, err := m.NewGraphs(in.batch(), ObjectiveOf(opt.Config), AdamWOf(opt.Config), nil)
+	if err != nil {
+		return nil, err
+	}
+	s, err := NewStepper(gs, in.batch(), opt.ORT)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	batch, err := in.buffers(gs)
+	defer batch.Close()
+	if err != nil {
+		return nil, err
+	}
+	var losses []float32
+	for step := 1; step <= opt.Steps; step++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := s.Compute(batch); err != nil {
+			return nil, err
+		}
+		losses = append(losses, float32(s.Losses()["total"]))
+		if err := s.Update(opt.Config.LR, int64(step)); err != nil {
+			return nil, err
+		}
+	}
+	out := []safetensors.Named{{Name: "trajectory.loss", Tensor: onnx.FloatTensor(losses, int64(len(losses)))}}
+	for i, p := range s.Params {
+		out = append(out, safetensors.Named{Name: "after." + p.Name, Tensor: onnx.FloatTensor(s.Weights[i].Float32s(), p.Shape.Ints()...)})
+	}
+	return out, nil
+}
+
+// ObjectiveOf reads the objective off a configuration.
+func ObjectiveOf(c *configs.Config) gradients.Objective {
+	return gradients.Objective{
+		Method: gradients.Method(c.Method), Order: gradients.Order(c.Mode),
+		LambdaSeg: c.LambdaSeg, LambdaAcc: c.LambdaAcc,
+		LambdaBackground: c.LambdaBackground, LambdaForeground: c.LambdaForeground,
+		Temperature: c.Temperature, OwnArgmax: c.Confidence == "own-argmax", StartLayer: c.StartLayer,
+	}
+}
+
+// AdamWOf reads the optimizer's constants off a configuration.
+func AdamWOf(c *configs.Config) gradients.AdamW {
+	return gradients.AdamW{Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, WeightDecay: c.WeightDecay}
+}

@@ -1,0 +1,272 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/safetensors"
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
+	"github.com/relevit/relevit/pipeline/dataset"
+	"github.com/relevit/relevit/pipeline/picture"
+)
+
+// Hooks are called as training goes on; any may be nil. They run between
+// steps, so they must be quick.
+type Hooks struct {
+	OnStart    func(Plan)
+	OnStep     func(StepRecord)
+	OnEpoch    func(EpochRecord)
+	OnProgress func(what string, done, total int) // of what comes before and after training
+	OnWarning  func(string)
+}
+
+// Plan says what a run is about to do.
+type Plan struct {
+	Model      string
+	Run        string
+	Train      int // pictures
+	Validation int
+	Epochs     int
+	Steps      int // of an epoch
+	From       int // steps made already, when resuming
+	Params     int // trained numbers
+}
+
+// ErrInterrupted says that a run was stopped, and saved, before its end.
+var ErrInterrupted = errors.New("interrupted; the run is saved, go on with --resume")
+
+// NotFiniteError says that the loss is no longer a number. Nothing was updated.
+type NotFiniteError struct {
+	Record StepRecord
+	Saved  bool // the parameters before the step are in the last checkpoint
+}
+
+func (e *NotFiniteError) Error() string {
+	saved := "the last checkpoint is as it was"
+	if e.Saved {
+		saved = "the parameters before this step are saved"
+	}
+	return fmt.Sprintf("the loss is %v in epoch %d, step %d (learning rate %.3g): %s; lower lr, or check the model and the masks",
+		e.Record.Loss, e.Record.Epoch, e.Record.Step, e.Record.LR, saved)
+}
+
+// trainer is one run at work.
+type trainer struct {
+	run   *Run
+	cfg   *configs.Config
+	hooks Hooks
+	tool  string
+
+	graphs     *Graphs
+	stepper    *Stepper
+	evaluator  *Evaluator
+	inputs     []Inputs // batches in flight
+	train      []dataset.Sample
+	validation []dataset.Sample
+	loader     *dataset.Loader
+	checker    *dataset.Loader // validation, nil without
+	sampler    *dataset.Loader // pictures of the sample sheets, nil without
+	preprocess picture.Preprocess
+	log        *Log
+	state      State
+	sum        epochSum
+}
+
+// epochSum averages an epoch's steps.
+type epochSum struct {
+	StepRecord
+	n int
+}
+
+func (s *epochSum) add(r StepRecord) {
+	s.n++
+	s.Loss += r.Loss
+	s.Background += r.Background
+	s.Foreground += r.Foreground
+	s.Mask += r.Mask
+	s.Classification += r.Classification
+	s.Accuracy += r.Accuracy
+	s.Seconds += r.Seconds
+}
+
+// loop trains from the trainer's state to the end.
+func (t *trainer) loop(ctx context.Context) error {
+	for t.state.Epoch < t.cfg.Epochs && !t.finished() {
+		if err := t.epoch(ctx); err != nil {
+			if ctx.Err() == nil {
+				return err
+			}
+			if err := t.save(Last); err != nil {
+				return err
+			}
+			return ErrInterrupted
+		}
+		if err := t.endEpoch(ctx); err != nil {
+			if ctx.Err() != nil { // the epoch's end is repeated on resume
+				return ErrInterrupted
+			}
+			return err
+		}
+	}
+	return t.save(Last)
+}
+
+// finished reports whether the configuration's number of steps is made.
+func (t *trainer) finished() bool { return t.cfg.Steps > 0 && t.state.GlobalStep >= t.cfg.Steps }
+
+// epoch makes the steps that the epoch still lacks. When ctx ends, the state is
+// that after the last complete step.
+func (t *trainer) epoch(ctx context.Context) error {
+	batches, err := t.loader.Epoch(ctx, t.state.Epoch, t.state.Step)
+	if err != nil {
+		return err
+	}
+	defer batches.Close()
+	for !t.finished() {
+		started := time.Now()
+		batch, err := batches.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		record, err := t.step(batch)
+		if err != nil {
+			return err
+		}
+		batches.Release(batch)
+		record.Seconds = time.Since(started).Seconds()
+		t.state.Step++
+		t.state.GlobalStep++
+		t.sum.add(record)
+		if err := t.log.Append(record); err != nil {
+			return err
+		}
+		if t.hooks.OnStep != nil {
+			t.hooks.OnStep(record)
+		}
+		if every := t.cfg.Checkpoint.EverySteps; every > 0 && t.state.GlobalStep%every == 0 {
+			if err := t.save(Last); err != nil {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step computes losses and gradients of a batch and updates the parameters.
+func (t *trainer) step(batch *dataset.Batch) (StepRecord, error) {
+	r := StepRecord{Kind: "step", Epoch: t.state.Epoch, Step: t.state.Step, GlobalStep: t.state.GlobalStep, LR: t.cfg.LRAt(t.state.Epoch)}
+	if err := t.stepper.Compute(t.inputs[batch.Slot]); err != nil {
+		return r, err
+	}
+	losses := t.stepper.Losses()
+	r.Loss, r.Background, r.Foreground = Number(losses["total"]), Number(losses["background"]), Number(losses["foreground"])
+	r.Mask, r.Classification = Number(losses["mask"]), Number(losses["classification"])
+	r.ConstantMaps = t.stepper.ConstantMaps()
+	correct := 0
+	for i, p := range t.stepper.Predictions() {
+		if p == batch.Labels[i] {
+			correct++
+		}
+	}
+	r.Accuracy = Number(float64(correct) / float64(batch.Count))
+	if !t.stepper.Finite() {
+		return r, t.notFinite(r)
+	}
+	return r, t.stepper.Update(r.LR, int64(t.state.GlobalStep)+1)
+}
+
+// notFinite saves the parameters if they are still good.
+func (t *trainer) notFinite(r StepRecord) error {
+	for _, w := range t.stepper.Weights {
+		for _, v := range w.Float32s() {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return &NotFiniteError{Record: r}
+			}
+		}
+	}
+	if err := t.save(Last); err != nil {
+		return err
+	}
+	return &NotFiniteError{Record: r, Saved: true}
+}
+
+// endEpoch validates, keeps the best, logs and saves.
+func (t *trainer) endEpoch(ctx context.Context) error {
+	n := Number(max(t.sum.n, 1))
+	s := t.sum
+	record := EpochRecord{Kind: "epoch", Epoch: t.state.Epoch, LR: t.cfg.LRAt(t.state.Epoch), Loss: s.Loss / n, Background: s.Background / n,
+		Foreground: s.Foreground / n, Mask: s.Mask / n, Classification: s.Classification / n, Accuracy: s.Accuracy / n, Seconds: s.Seconds}
+	if t.checker != nil {
+		metrics, err := t.validate(ctx)
+		if err != nil {
+			return err
+		}
+		record.Validation = metrics
+		record.Best = float64(metrics.Loss) < float64(t.state.BestLoss)
+	}
+	if err := t.log.Append(record); err != nil {
+		return err
+	}
+	t.sum = epochSum{}
+	t.state.Epoch++
+	t.state.Step = 0
+	if record.Best {
+		t.state.BestLoss, t.state.BestEpoch = record.Validation.Loss, record.Epoch
+		if err := t.save(Best); err != nil {
+			return err
+		}
+	}
+	if every := t.cfg.Checkpoint.EveryEpochs; every > 0 && t.state.Epoch%every == 0 {
+		if err := t.save(Last); err != nil {
+			return err
+		}
+	}
+	if t.hooks.OnEpoch != nil {
+		t.hooks.OnEpoch(record)
+	}
+	return nil
+}
+
+// validate evaluates the held-out pictures with the present parameters.
+func (t *trainer) validate(ctx context.Context) (*Metrics, error) {
+	var sum tally
+	err := t.evaluator.Each(ctx, t.checker, func(p Evaluated) error {
+		sum.add(p)
+		if t.hooks.OnProgress != nil {
+			t.hooks.OnProgress("validation", sum.pictures, len(t.validation))
+		}
+		return nil
+	})
+	return sum.metrics(), err
+}
+
+// save writes a checkpoint of the present state.
+func (t *trainer) save(which string) error {
+	offset, err := t.log.Mark()
+	if err != nil {
+		return err
+	}
+	t.state.LogOffset = offset
+	c := &Checkpoint{State: t.state}
+	for i, p := range t.stepper.Params {
+		named := func(b *ort.Buffer) safetensors.Named {
+			return safetensors.Named{Name: p.Name, Tensor: &onnx.Tensor{Type: onnx.Float, Dims: p.Shape.Ints(), Raw: b.Bytes()}}
+		}
+		c.Parameters = append(c.Parameters, named(t.stepper.Weights[i]))
+		c.Moments = append(c.Moments, named(t.stepper.Moments[i]))
+		c.Squares = append(c.Squares, named(t.stepper.Squares[i]))
+	}
+	return t.run.SaveCheckpoint(which, c)
+}
