@@ -136,11 +136,11 @@ func Label(samples []Sample, source Labels, classes *Classes, count int) error {
 	}
 	for i := range samples {
 		s := &samples[i]
+		if s.Class == "" && (source == LabelsFolder || source == LabelsClassesFile) {
+			return &Error{Kind: ErrLabel, Path: s.ImagePath, Found: "it lies in no class folder and has no label", Advice: "use labels: top1"}
+		}
 		switch source {
 		case LabelsFolder:
-			if s.Class == "" {
-				return &Error{Kind: ErrLabel, Path: s.ImagePath, Found: "it lies in no class folder", Advice: "use labels: top1"}
-			}
 			s.Label = ranks[s.Class]
 		case LabelsClassesFile:
 			if classes == nil {

@@ -16,7 +16,7 @@ import (
 // CSV reads a table with a header line and the columns image, mask and label
 // in any order; others are ignored, mask and label may be absent or empty.
 // Paths are relative to the table's folder. A label that is a number becomes
-// Label, any label becomes Class. The samples are sorted by image path.
+// Label (-1: unknown), any label becomes Class. The samples are sorted by image path.
 func CSV(path string) ([]Sample, error) {
 	f, err := openTable(path)
 	if err != nil {
@@ -116,8 +116,8 @@ func parseCSV(r io.Reader, path string) ([]row, error) {
 		lines[s.ID] = line
 		s.ImagePath, s.MaskPath = join(folder, cell("image")), join(folder, cell("mask"))
 		if n, err := strconv.Atoi(s.Class); err == nil {
-			if n < 0 {
-				return nil, fail(line, "label %d is negative", n)
+			if n < NoLabel {
+				return nil, fail(line, "label %d is negative; -1 stands for an unknown one", n)
 			}
 			s.Label = n
 		}

@@ -8,11 +8,12 @@ import (
 )
 
 func TestCSVIsReadRelativeToItsFolderAndSorted(t *testing.T) {
-	images, _ := made(t, 2, 1)
+	images, _ := made(t, 3, 1)
 	dir := filepath.Dir(images)
 	path := write(t, dir, "list.csv", []byte("\ufeffLabel, image ,mask,comment\n"+
 		"7,images/class01/img00.jpg,masks/class01/img00.png,x\n"+
-		"tabby,images/class00/img00.jpg,,\n"))
+		"tabby,images/class00/img00.jpg,,\n"+
+		"-1,images/class02/img00.jpg,,\n"))
 	samples, err := CSV(path)
 	if err != nil {
 		t.Fatal(err)
@@ -21,6 +22,7 @@ func TestCSVIsReadRelativeToItsFolderAndSorted(t *testing.T) {
 		{ID: "images/class00/img00.jpg", ImagePath: filepath.Join(images, "class00", "img00.jpg"), Label: NoLabel, Class: "tabby"},
 		{ID: "images/class01/img00.jpg", ImagePath: filepath.Join(images, "class01", "img00.jpg"),
 			MaskPath: filepath.Join(dir, "masks", "class01", "img00.png"), Label: 7, Class: "7"},
+		{ID: "images/class02/img00.jpg", ImagePath: filepath.Join(images, "class02", "img00.jpg"), Label: NoLabel, Class: "-1"},
 	}
 	for i, w := range want {
 		if samples[i] != w {
@@ -142,7 +144,9 @@ func TestLabelSources(t *testing.T) {
 	fails(t, Label(three(), LabelsCSV, nil, 10), ErrLabel, `"b"`, "column label")
 	fails(t, Label(three(), LabelsClassesFile, classes, 8), ErrLabel, "class 8", "8 classes")
 	fails(t, Label([]Sample{{ImagePath: "x.jpg", Class: "dog"}}, LabelsClassesFile, classes, 0), ErrLabel, "c.tsv", "x.jpg", "dog")
-	fails(t, Label([]Sample{{ImagePath: "x.jpg"}}, LabelsFolder, nil, 0), ErrLabel, "x.jpg", "top1")
+	for _, source := range []Labels{LabelsFolder, LabelsClassesFile} {
+		fails(t, Label([]Sample{{ImagePath: "x.jpg"}}, source, classes, 0), ErrLabel, "x.jpg", "top1")
+	}
 	fails(t, Label(three(), "guess", nil, 0), ErrLabel, "guess")
 }
 
