@@ -95,3 +95,22 @@ func TestPrepareNamesOpenSizesAndTakesInitializersOffTheInputs(t *testing.T) {
 		t.Errorf("got %v", p)
 	}
 }
+
+func TestAllPassesKeepTheLogitsOfForeignModels(t *testing.T) {
+	for _, name := range oracleModels {
+		g, dir := prepared(t, name)
+		must(t, Linear(g))
+		must(t, Patchify(g))
+		must(t, Tidy(g))
+		for _, n := range g.Nodes {
+			if n.Op == "Conv" || n.Op == "Erf" || (n.Op == "MatMul" && len(n.Inputs[1].Shape) == 2) {
+				t.Errorf("%s: %v is left", name, n)
+			}
+		}
+		image := readTensor(t, filepath.Join(dir, "inputs.safetensors"), "image")
+		want := readTensor(t, filepath.Join(dir, "expected.safetensors"), "logits")
+		got, err := ref.Run(g, map[string]*ref.Array{"image": image})
+		must(t, err)
+		compare(t, map[string]*ref.Array{"logits": want}, got, 1e-6)
+	}
+}

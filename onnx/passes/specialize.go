@@ -1,0 +1,209 @@
+package passes
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/relevit/relevit/onnx"
+)
+
+// Specialize fixes the batch size, the leading dimension of the graph's first
+// input, and infers and folds the graph anew. A graph whose batch size is
+// another number is changed to this one where its constants allow it: in the
+// targets of Reshape and Expand, where inference proves which size holds the
+// batch. Elsewhere inference finds shapes that don't fit and says where.
+//
+// On an error the graph is left half rewritten: drop it.
+func Specialize(g *onnx.Graph, batch int64) error {
+	if batch < 1 {
+		return fmt.Errorf("specializing graph %q to batch size %d: a batch has at least one picture", g.Name, batch)
+	}
+	if len(g.Inputs) == 0 || len(g.Inputs[0].Shape) == 0 {
+		return fmt.Errorf("specializing graph %q to batch size %d: its first input has no leading dimension", g.Name, batch)
+	}
+	old := g.Inputs[0].Shape[0]
+	if old.Is(batch) {
+		return g.InferAll()
+	}
+	r := &rebatching{old: old.N, to: batch, name: old.Sym}
+	var err error
+	switch {
+	case old.Sym == "":
+		err = r.open(g)
+	case old.N != 1:
+		err = fmt.Errorf("the leading dimension of %v is a multiple of a named size", g.Inputs[0])
+	}
+	if err == nil {
+		err = r.close(g)
+	}
+	if err == nil {
+		err = Fold(g)
+	}
+	if err != nil {
+		return fmt.Errorf("specializing graph %q from batch size %v to %d: %w", g.Name, old, batch, err)
+	}
+	return nil
+}
+
+type rebatching struct {
+	old, to int64
+	name    string // of the batch size, while it is open
+}
+
+// close puts the new batch size in place of its name.
+func (r *rebatching) close(g *onnx.Graph) error {
+	put := func(dims []onnx.Dim) {
+		for i, d := range dims {
+			if d.Sym == r.name {
+				dims[i] = onnx.D(d.N * r.to)
+			}
+		}
+	}
+	g.Each(func(v *onnx.Value) {
+		v.Shape, v.Elems = v.Shape.Clone(), slices.Clone(v.Elems)
+		put(v.Shape)
+		put(v.Elems)
+	})
+	return g.InferAll()
+}
+
+// open gives the batch a name instead of its old size and infers the graph
+// again, mending constants that hold the old size.
+func (r *rebatching) open(g *onnx.Graph) error {
+	r.name = "batch"
+	g.Each(func(v *onnx.Value) {
+		for _, d := range v.Shape {
+			for d.Sym == r.name {
+				r.name += "_"
+			}
+		}
+	})
+	for _, v := range g.Inputs {
+		if len(v.Shape) > 0 && v.Shape[0].Is(r.old) {
+			v.Shape = v.Shape.Clone()
+			v.Shape[0] = r.batch(1)
+		}
+	}
+	return rewrite(g, func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
+		former := e.In(n.Label())
+		defer e.In(former)
+		switch {
+		case n.Domain != "":
+		case n.Op == "Reshape":
+			r.reshape(e, n)
+		case n.Op == "Concat":
+			r.concat(e, n)
+		}
+		return nil, r.infer(n)
+	})
+}
+
+func (r *rebatching) batch(n int64) onnx.Dim { return onnx.Dim{N: n, Sym: r.name} }
+
+// infer forgets what was declared for the old batch size. Outputs of operators
+// that inference doesn't know keep their shapes but for the batch.
+func (r *rebatching) infer(n *onnx.Node) error {
+	declared := make([]onnx.Shape, len(n.Outputs))
+	for i, v := range n.Outputs {
+		if v != nil {
+			declared[i], v.Shape = v.Shape, nil
+		}
+	}
+	err := onnx.Infer(n)
+	for i, v := range n.Outputs {
+		if v == nil || v.Shape != nil {
+			continue
+		}
+		v.Shape = declared[i].Clone()
+		if len(v.Shape) > 0 && v.Shape[0].Is(r.old) {
+			v.Shape[0] = r.batch(1)
+		}
+	}
+	return err
+}
+
+// reshape mends a constant target: the first size that, as a multiple of the
+// batch, makes the numbers of elements agree. A leading size that is the old
+// batch comes first, also where -1 could take it.
+func (r *rebatching) reshape(e *editor, n *onnx.Node) {
+	x, target := n.Inputs[0], n.Inputs[1]
+	if target.Data == nil || x.Shape == nil || n.Int("allowzero", 0) != 0 {
+		return
+	}
+	sizes, err := target.Data.Int64s()
+	if err != nil || x.Shape.Count().Sym != r.name {
+		return
+	}
+	places := make([]int, 0, len(sizes)) // the old batch itself before multiples of it
+	for i, size := range sizes {
+		if size == r.old {
+			places = append(places, i)
+		}
+	}
+	for i, size := range sizes {
+		if size > 0 && size != r.old && size%r.old == 0 {
+			places = append(places, i)
+		}
+	}
+	for _, i := range places {
+		if mended := r.mend(x.Shape, sizes, i); mended != nil {
+			n.Inputs[1] = e.Ints(mended...)
+			return
+		}
+	}
+}
+
+// mend makes size i of a reshape's target follow the batch; nil where the
+// numbers of elements don't agree then.
+func (r *rebatching) mend(x onnx.Shape, sizes []int64, i int) []int64 {
+	open := slices.Index(sizes, -1)
+	rest := r.batch(sizes[i] / r.old)
+	for j, size := range sizes {
+		switch {
+		case j == i || j == open:
+		case size == 0 && j < len(x):
+			rest = rest.Times(x[j])
+		default:
+			rest = rest.Times(onnx.D(size))
+		}
+	}
+	mended := slices.Clone(sizes)
+	mended[i] = -1
+	switch left := x.Count().Over(rest); {
+	case open < 0 && left.Is(1):
+		return mended
+	case open >= 0 && left.Known() && left.N > 0:
+		mended[open] = left.N
+		return mended
+	}
+	return nil
+}
+
+// concat mends operands that were expanded to the old batch size, such as a
+// class token: beside one that has the batch, they have to have it too.
+func (r *rebatching) concat(e *editor, n *onnx.Node) {
+	joined := n.Int("axis", 0)
+	beside := false
+	for _, v := range n.Inputs {
+		beside = beside || (len(v.Shape) > 1 && v.Shape[0] == r.batch(1) && joined != 0 && joined != -int64(len(v.Shape)))
+	}
+	if !beside {
+		return
+	}
+	for i, v := range n.Inputs {
+		if len(v.Shape) == 0 || !v.Shape[0].Is(r.old) {
+			continue
+		}
+		source := v
+		if v.Is("Expand") && len(v.Node.Inputs[0].Shape) <= len(v.Shape) {
+			source = v.Node.Inputs[0]
+		}
+		if len(source.Shape) == len(v.Shape) && !source.Shape[0].Is(1) {
+			continue
+		}
+		sizes := v.Shape.Ints()
+		sizes[0] = r.to
+		n.Inputs[i] = e.Op("Expand", nil, source, e.Ints(sizes...))
+		n.Inputs[i].Shape[0] = r.batch(1)
+	}
+}
