@@ -54,17 +54,26 @@ func Node(n *onnx.Node, in []*Array) (out []*Array, err error) {
 	if !ok {
 		return nil, fmt.Errorf("node %s: the evaluator doesn't know operator %s", n.Label(), strings.TrimPrefix(key(n), ":"))
 	}
-	c := &call{node: n, in: in}
-	if err := c.admit(e.takes); err != nil {
+	if out, err = e.apply(n, in); err != nil {
 		return nil, fmt.Errorf("node %s (%s) on %v: %w", n.Label(), n.Op, in, err)
 	}
-	out, err = e.run(c)
+	return out, nil
+}
+
+// apply checks the inputs, runs the kernel and matches what it gives with the
+// node's outputs.
+func (e *entry) apply(n *onnx.Node, in []*Array) ([]*Array, error) {
+	c := &call{node: n, in: in}
+	if err := c.admit(e.takes); err != nil {
+		return nil, err
+	}
+	out, err := e.run(c)
 	if err != nil {
-		return nil, fmt.Errorf("node %s (%s) on %v: %w", n.Label(), n.Op, in, err)
+		return nil, err
 	}
 	for i := len(out); i < len(n.Outputs); i++ {
 		if n.Outputs[i] != nil {
-			return nil, fmt.Errorf("node %s (%s): output %d isn't evaluated", n.Label(), n.Op, i)
+			return nil, fmt.Errorf("output %d isn't evaluated", i)
 		}
 		out = append(out, nil)
 	}

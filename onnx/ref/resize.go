@@ -19,12 +19,11 @@ func resize(c *call) ([]*Array, error) {
 	if c.node.Int("antialias", 0) != 0 {
 		return nil, errors.New("antialias=1 isn't evaluated")
 	}
-	y := c.in[0]
+	y, outside := c.in[0], c.float("extrapolation_value", 0)
 	axes, plan, err := c.resizePlan()
 	if err != nil {
 		return nil, err
 	}
-	outside := &Array{Type: c.in[0].Type, Shape: []int{}, F: []float64{c.float("extrapolation_value", 0)}}
 	for i, r := range plan {
 		if r.in == r.out && r.scale == 1 && r.start == 0 && r.end == 1 {
 			continue
@@ -33,7 +32,7 @@ func resize(c *call) ([]*Array, error) {
 		if err != nil {
 			return nil, err
 		}
-		if y, err = interpolate(y, axes[i], taps, outside.F[0]); err != nil {
+		if y, err = interpolate(y, axes[i], taps, outside); err != nil {
 			return nil, err
 		}
 	}

@@ -139,6 +139,9 @@ func concat(c *call) ([]*Array, error) {
 // join concatenates along an axis.
 func join(axis int, xs ...*Array) (*Array, error) {
 	shape := slices.Clone(xs[0].Shape)
+	if axis >= len(shape) {
+		return nil, fmt.Errorf("%v has no axis %d to concatenate along", xs[0], axis)
+	}
 	shape[axis] = 0
 	for _, x := range xs {
 		if len(x.Shape) != len(shape) {
@@ -181,8 +184,8 @@ func split(c *call) ([]*Array, error) {
 	size := int64(x.Shape[axis])
 	if lengths == nil {
 		parts := c.node.Int("num_outputs", int64(len(c.node.Outputs)))
-		if parts < 1 || parts > size && size > 0 {
-			return nil, fmt.Errorf("dimension %d of %v can't be cut into %d parts", axis, x, parts)
+		if parts < 1 || parts > max(size, 1) || int(parts) != len(c.node.Outputs) {
+			return nil, fmt.Errorf("dimension %d of %v can't be cut into %d parts for %d outputs", axis, x, parts, len(c.node.Outputs))
 		}
 		each := (size + parts - 1) / parts
 		for left := size; parts > 0; parts-- {
@@ -297,6 +300,9 @@ func expandOp(c *call) ([]*Array, error) {
 func sizes(list []int64) ([]int, error) {
 	out := make([]int, len(list))
 	for i, d := range list {
+		if d > maxElements {
+			return nil, fmt.Errorf("shape %v has more than %d elements", list, maxElements)
+		}
 		out[i] = int(d)
 	}
 	_, err := count(out)
