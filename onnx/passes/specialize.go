@@ -123,8 +123,9 @@ func (r *rebatching) infer(n *onnx.Node) error {
 }
 
 // reshape mends a constant target: the first size that, as a multiple of the
-// batch, makes the numbers of elements agree. A leading size that is the old
-// batch comes first, also where -1 could take it.
+// batch, makes the numbers of elements agree without moving the batch past
+// other dimensions. A size that is the old batch comes before multiples of it,
+// and both before -1.
 func (r *rebatching) reshape(e *editor, n *onnx.Node) {
 	x, target := n.Inputs[0], n.Inputs[1]
 	if target.Data == nil || x.Shape == nil || n.Int("allowzero", 0) != 0 {
@@ -157,6 +158,9 @@ func (r *rebatching) reshape(e *editor, n *onnx.Node) {
 // numbers of elements don't agree then.
 func (r *rebatching) mend(x onnx.Shape, sizes []int64, i int) []int64 {
 	open := slices.Index(sizes, -1)
+	if !r.keepsPlace(x, sizes[:i]) {
+		return nil
+	}
 	rest := r.batch(sizes[i] / r.old)
 	for j, size := range sizes {
 		switch {
@@ -177,6 +181,28 @@ func (r *rebatching) mend(x onnx.Shape, sizes []int64, i int) []int64 {
 		return mended
 	}
 	return nil
+}
+
+// keepsPlace reports whether the sizes before the batch in a reshape's target
+// can come from those before it in x: their products divide.
+func (r *rebatching) keepsPlace(x onnx.Shape, before []int64) bool {
+	in, out := int64(1), int64(1)
+	for _, d := range x {
+		in *= max(d.N, 1)
+		if d.Sym == r.name {
+			break
+		}
+	}
+	for i, size := range before {
+		switch {
+		case size == 0 && i < len(x) && x[i].Known():
+			size = x[i].N
+		case size < 1:
+			return true // -1 before the batch: nothing is known
+		}
+		out *= size
+	}
+	return in%out == 0
 }
 
 // concat mends operands that were expanded to the old batch size, such as a
