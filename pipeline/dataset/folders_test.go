@@ -15,6 +15,9 @@ func fails(t *testing.T, err, kind error, parts ...string) {
 	if !errors.Is(err, kind) || !errors.As(err, &e) {
 		t.Fatalf("error %v, want one of kind %v", err, kind)
 	}
+	if want := map[bool]int{true: 2, false: 3}[kind == ErrTooFew]; e.ExitCode() != want {
+		t.Errorf("exit code %d, want %d", e.ExitCode(), want)
+	}
 	for _, p := range parts {
 		if !strings.Contains(err.Error(), p) {
 			t.Errorf("%q lacks %q", err, p)

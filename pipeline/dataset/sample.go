@@ -62,3 +62,12 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Kind }
+
+// ExitCode is 3, a bad input; 2, a wrong configuration, where the data is sound
+// and only smaller than what was asked for.
+func (e *Error) ExitCode() int {
+	if e.Kind == ErrTooFew {
+		return 2
+	}
+	return 3
+}

@@ -38,6 +38,9 @@ func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Doing, e.Path
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// ExitCode is that of a bad input file.
+func (e *Error) ExitCode() int { return 3 }
+
 // ReadFile decodes an image file as PIL's Image.open(path).convert("RGB") does:
 // alpha is dropped, not blended, and an EXIF orientation is not applied.
 // JPEG, PNG, GIF (first frame), BMP, TIFF and WebP are known by their content.

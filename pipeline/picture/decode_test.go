@@ -126,7 +126,7 @@ func TestBadFilesGiveOneErrorThatNamesTheFile(t *testing.T) {
 		}
 		_, err := ReadFile(path)
 		var fileError *Error
-		if !errors.As(err, &fileError) || fileError.Path != path || strings.Count(err.Error(), path) != 1 {
+		if !errors.As(err, &fileError) || fileError.Path != path || fileError.ExitCode() != 3 || strings.Count(err.Error(), path) != 1 {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
