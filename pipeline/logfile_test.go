@@ -100,7 +100,7 @@ func TestLogReadsBackAndNamesABadLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for _, record := range []any{step(0), EpochRecord{Kind: "epoch", Loss: Number(math.NaN()), Validation: &Metrics{Pictures: 3}}, step(1)} {
+	for _, record := range []any{StartRecord{Kind: "start"}, step(0), EpochRecord{Kind: "epoch", Loss: Number(math.NaN()), Validation: &Metrics{Pictures: 3}}, step(1)} {
 		if err := l.Append(record); err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestLogReadsBackAndNamesABadLine(t *testing.T) {
 	if err := l.Append("no record"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.ReadLog(); err == nil || !strings.Contains(err.Error(), "line 4") {
-		t.Errorf("error %v, want one that names line 4", err)
+	if _, err := r.ReadLog(); err == nil || !strings.Contains(err.Error(), "line 5") {
+		t.Errorf("error %v, want one that names line 5", err)
 	}
 }
