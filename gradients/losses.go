@@ -142,7 +142,7 @@ func (t *Terms) baseline(b *onnx.Builder, s Subject, o Objective, mask, label *o
 	defer b.In(b.In("loss"))
 	off := b.Mul(slope, reverse(b, mask))
 	guide := perImage(b, b.Mul(off, off), reduce)
-	classification := crossEntropy(b, s.Logits, label, 1)
+	classification := crossEntropy(b, s.Logits, label, o.Temperature)
 	t.add(b, "mask", guide, reduce)
 	t.add(b, "classification", classification, "ReduceMean")
 	scalar := b.Add(b.Scale(t.Scalars[0], o.LambdaSeg), b.Scale(t.Scalars[1], o.LambdaAcc))

@@ -4,60 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
-
-// bits returns the width of an element, 0 for strings and unknown types.
-func (t DType) bits() int64 {
-	switch t {
-	case 21, 22, 23:
-		return 4
-	case 25, 26:
-		return 2
-	}
-	return 8 * int64(t.Size())
-}
-
-// byteSize is the number of bytes that dims of type t take, an error if that
-// is no sensible number.
-func byteSize(t DType, dims []int64) (int64, error) {
-	bits := t.bits()
-	if bits == 0 {
-		return 0, fmt.Errorf("elements of type %v can't be read", t)
-	}
-	n, err := elements(dims)
-	if err != nil {
-		return 0, err
-	}
-	if n > (math.MaxInt64-7)/bits {
-		return 0, fmt.Errorf("dims %v are too big", dims)
-	}
-	return (n*bits + 7) / 8, nil
-}
-
-// elements is the product of dims, which must not be negative nor overflow.
-func elements(dims []int64) (int64, error) {
-	n, empty := int64(1), false
-	for _, d := range dims {
-		if d < 0 {
-			return 0, fmt.Errorf("dims %v: a size is negative", dims)
-		}
-		empty = empty || d == 0
-	}
-	if empty {
-		return 0, nil
-	}
-	for _, d := range dims {
-		if n > math.MaxInt64/d {
-			return 0, fmt.Errorf("dims %v are too big", dims)
-		}
-		n *= d
-	}
-	return n, nil
-}
 
 // tensor decodes a TensorProto. Raw refers to the file's bytes where they are
 // in the right form already.

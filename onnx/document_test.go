@@ -3,8 +3,10 @@ package onnx
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -66,5 +68,53 @@ func TestTruncatedFilesGiveOneFormatError(t *testing.T) {
 				t.Log(err)
 			}
 		}
+	}
+}
+
+func TestDamagedFilesNeverPanic(t *testing.T) {
+	for _, path := range oracleModels(t) {
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		random := rand.New(rand.NewPCG(1, 2))
+		for i := range 400 {
+			data := bytes.Clone(whole)
+			reach := len(data)
+			if i%2 == 0 {
+				reach /= 10 // where the nodes are
+			}
+			for range 1 + i%3 {
+				data[random.IntN(reach)] ^= byte(1 + random.IntN(255))
+			}
+			d, err := ParseDocument(data, "")
+			if err == nil {
+				if !bytes.Equal(d.Bytes(), data) {
+					t.Fatalf("%s: damaged file %d doesn't come back as it was", path, i)
+				}
+				_, err = d.Model()
+			}
+			var fe *FormatError
+			if err != nil && !errors.As(err, &fe) {
+				t.Fatalf("%s: damaged file %d: %v is no FormatError", path, i, err)
+			}
+		}
+	}
+}
+
+func TestMissingAndOddFilesSayWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	if _, _, err := ReadModel(filepath.Join(dir, "none.onnx")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+	if _, _, err := ReadModel(dir); err == nil || !strings.Contains(err.Error(), "is a folder") {
+		t.Errorf("a folder: %v", err)
+	}
+	d, err := ParseDocument(file(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.WriteFile(filepath.Join(dir, "none", "model.onnx")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("writing into a missing folder: %v", err)
 	}
 }

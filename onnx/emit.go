@@ -7,10 +7,19 @@ import "math"
 
 // Scalar is a constant of like's type without dimensions.
 func (b *Builder) Scalar(x float64, like *Value) *Value {
+	return b.Floats([]float64{x}, like)
+}
+
+// Floats is a constant tensor of like's type, float32 or float64.
+func (b *Builder) Floats(v []float64, like *Value, dims ...int64) *Value {
 	if like.Type == Double {
-		return b.Const(DoubleTensor([]float64{x}))
+		return b.Const(DoubleTensor(v, dims...))
 	}
-	return b.Const(FloatTensor([]float32{float32(x)}))
+	narrow := make([]float32, len(v))
+	for i, x := range v {
+		narrow[i] = float32(x)
+	}
+	return b.Const(FloatTensor(narrow, dims...))
 }
 
 // Ints is a constant int64 vector.
@@ -54,7 +63,22 @@ func (b *Builder) Transpose(x *Value, perm ...int64) *Value {
 	if identity {
 		return x
 	}
+	if first := x.perm(); len(first) == len(perm) {
+		both := make([]int64, len(perm))
+		for i, p := range perm {
+			both[i] = first[p]
+		}
+		return b.Transpose(x.Node.Inputs[0], both...)
+	}
 	return b.Op("Transpose", []Attr{{"perm", perm}}, x)
+}
+
+// perm is the permutation of the Transpose that gives v, nil if none does.
+func (v *Value) perm() []int64 {
+	if !v.Is("Transpose") {
+		return nil
+	}
+	return v.Node.Ints("perm")
 }
 
 // SwapLast transposes the last two dimensions.
@@ -87,6 +111,9 @@ func (b *Builder) Reshape(x *Value, s Shape) *Value {
 	if open > 1 {
 		b.Fail("can't reshape %s to %v: more than one size is unknown", x, s)
 		return x
+	}
+	if x.Is("Reshape") {
+		return b.Reshape(x.Node.Inputs[0], s)
 	}
 	y := b.Op("Reshape", nil, x, b.Ints(s.Ints()...))
 	if s.Count().Same(x.Shape.Count()) {

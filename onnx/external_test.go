@@ -135,6 +135,12 @@ func TestEditedExternalDataKeepsItsLayout(t *testing.T) {
 	if err := d.WriteFile(beside); err == nil || !strings.Contains(err.Error(), "another model") {
 		t.Errorf("overwriting the source's data under another model's name: %v", err)
 	}
+	if err := d.WriteFile(filepath.Join(src, "model.onnx")); err != nil {
+		t.Errorf("writing over the source itself: %v", err)
+	}
+	if !bytes.Equal(read(src, "weights.bin"), want) {
+		t.Error("writing over the source didn't give the new data")
+	}
 	if entries, _ := os.ReadDir(src); len(entries) != 2 {
 		t.Errorf("a refused write left %v", entries)
 	}

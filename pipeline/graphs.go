@@ -114,6 +114,9 @@ func (m *Model) lower(batch int64) (*assembly, error) {
 		return nil, fmt.Errorf("%s: fixing the batch size to %d: %w", m.Path, batch, err)
 	}
 	found, err := models.Find(g, m.Find)
+	if err == nil {
+		err = found.Err()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
