@@ -30,7 +30,7 @@ var grounds = []struct {
 func newBackground(rng *rand.Rand, class, size int) background {
 	g := grounds[class]
 	depth := 0.12 + 0.08*rng.Float64()
-	light := 0.9 + 0.2*rng.Float64()
+	light := 0.55 + 0.2*rng.Float64()
 	b := background{
 		texture: g.texture,
 		scale:   float64(size) * (0.14 + 0.06*rng.Float64()),
@@ -42,14 +42,6 @@ func newBackground(rng *rand.Rand, class, size int) background {
 		b.light[c] = g.hue[c] * light * (1 + depth)
 	}
 	return b
-}
-
-func (b background) mean() colour {
-	var m colour
-	for c := range 3 {
-		m[c] = (b.dark[c] + b.light[c]) / 2
-	}
-	return m
 }
 
 func (b background) at(x, y float64) colour {

@@ -28,9 +28,9 @@ var shapes = []func(u, v float64) bool{
 
 func newPlacedShape(rng *rand.Rand, label, size int) placedShape {
 	s := float64(size)
-	radius := s * (0.25 + 0.13*rng.Float64())
+	radius := s * (0.29 + 0.13*rng.Float64())
 	room := s - 2*radius
-	angle := 2 * math.Pi * rng.Float64()
+	angle := 0.6 * (rng.Float64() - 0.5) // about 17 degrees to either side
 	return placedShape{
 		inside: shapes[label], radius: radius,
 		x: radius + room*rng.Float64(), y: radius + room*rng.Float64(),
