@@ -253,3 +253,10 @@ func TestInitializersMayBeInputsToo(t *testing.T) {
 		t.Errorf("x is %v, data %v; expected the input itself with a default", x, x.Data != nil)
 	}
 }
+
+func TestFunctionsAreNamed(t *testing.T) {
+	m, err := decodeFile(t, append(file(), fields(sub(modelFunctions, text(functionName, "f"), text(functionDomain, "d")))...))
+	if err != nil || !slices.Equal(m.Functions, []string{"d.f"}) {
+		t.Errorf("functions %v (%v), expected d.f", m.Functions, err)
+	}
+}
