@@ -31,8 +31,8 @@ func inferReshape(n *Node) error {
 	target := elems(n.Inputs[1])
 	if target == nil {
 		var s Shape
-		if l := n.Inputs[1].Shape; len(l) == 1 && l[0].Known() {
-			s = unknown(int(l[0].N))
+		if r, ok := rankOf(n.Inputs[1]); ok {
+			s = unknown(r)
 		}
 		return give(n, 0, x.Type, s)
 	}
@@ -41,6 +41,14 @@ func inferReshape(n *Node) error {
 		return fmt.Errorf("can't reshape %v to %v: %w", x, target, err)
 	}
 	return giveElems(n, x.Type, s, elems(x))
+}
+
+// rankOf is the number of elements of a vector that holds a shape.
+func rankOf(v *Value) (int, bool) {
+	if len(v.Shape) != 1 || !v.Shape[0].Known() || v.Shape[0].N > maxElems {
+		return 0, false
+	}
+	return int(v.Shape[0].N), true
 }
 
 // reshaped is the shape that Reshape's second input asks for: 0 copies, -1
@@ -324,8 +332,8 @@ func inferExpand(n *Node) error {
 	target := elems(n.Inputs[1])
 	if target == nil {
 		var s Shape
-		if l := n.Inputs[1].Shape; len(l) == 1 && l[0].Known() && x.Shape != nil {
-			s, _ = Broadcast(x.Shape, unknown(int(l[0].N)))
+		if r, ok := rankOf(n.Inputs[1]); ok && x.Shape != nil {
+			s, _ = Broadcast(x.Shape, unknown(r))
 		}
 		return give(n, 0, x.Type, s)
 	}
@@ -405,8 +413,8 @@ func inferConstantOfShape(n *Node) error {
 	target := elems(n.Inputs[0])
 	if target == nil {
 		var s Shape
-		if l := n.Inputs[0].Shape; len(l) == 1 && l[0].Known() {
-			s = unknown(int(l[0].N))
+		if r, ok := rankOf(n.Inputs[0]); ok {
+			s = unknown(r)
 		}
 		return give(n, 0, fill.Type, s)
 	}

@@ -55,7 +55,7 @@ func (l *linear) biased(product *onnx.Value) *onnx.Node {
 		return nil
 	}
 	add := l.uses[product][0]
-	if add.Op != "Add" || add.Domain != "" {
+	if add.Op != "Add" || add.Domain != "" || add.In(0) == nil || add.In(1) == nil {
 		return nil
 	}
 	width := product.Shape[len(product.Shape)-1]

@@ -25,8 +25,20 @@ type editor struct {
 // or no outputs to keep the node, which it may have changed.
 type rule func(e *editor, n *onnx.Node) ([]*onnx.Value, error)
 
-// rewrite applies a rule to the graph's nodes in order and infers those kept.
+// rewrite applies a rule to the nodes of a graph of the working dialect in
+// order. Nodes are inferred before the rule sees them and after it.
 func rewrite(g *onnx.Graph, f rule) error {
+	return rebuild(g, func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
+		if err := onnx.Infer(n); err != nil {
+			return nil, err
+		}
+		return f(e, n)
+	})
+}
+
+// rebuild is rewrite for graphs that can't be inferred before the rule has
+// seen them.
+func rebuild(g *onnx.Graph, f rule) error {
 	e := &editor{g: g, swapped: map[*onnx.Value]*onnx.Value{}, captured: map[*onnx.Value]bool{}}
 	nodes := g.Nodes
 	names := make([]string, len(g.Outputs))

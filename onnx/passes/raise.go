@@ -70,6 +70,9 @@ var raisings = map[string][]raising{
 	"TensorScatter":      {{24, 25, refuse("it updates a key cache, which vision transformers don't have")}},
 }
 
+// needs counts the inputs that an operator must have, where they are more than one.
+var needs = map[string]int{"Attention": 3, "RMSNormalization": 2, "RotaryEmbedding": 3, "GroupNormalization": 3}
+
 // Raise brings a graph of any ai.onnx opset from 9 to 24 to the working
 // dialect and infers it. The nodes must be sorted. What can't be raised is a
 // *RaiseError.
@@ -78,7 +81,7 @@ func Raise(g *onnx.Graph, opset int64) error {
 		return &RaiseError{Opset: opset, Reason: fmt.Sprintf(
 			"opsets %d to %d are understood; export the model again with one of them", oldestOpset, newestOpset)}
 	}
-	return rewrite(g, func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
+	return rebuild(g, func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
 		if n.Domain == "ai.onnx" {
 			n.Domain = ""
 		}
@@ -94,6 +97,11 @@ func Raise(g *onnx.Graph, opset int64) error {
 		for _, r := range raisings[n.Op] {
 			if opset < r.from || opset >= r.below {
 				continue
+			}
+			for i := range max(1, needs[n.Op]) {
+				if n.In(i) == nil {
+					return nil, refusal(n, opset, fmt.Sprintf("it has no input %d; the file is damaged", i))
+				}
 			}
 			former := e.In(n.Label())
 			defer e.In(former)

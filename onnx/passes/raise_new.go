@@ -212,8 +212,8 @@ func (a *attention) bias() (*onnx.Value, error) {
 		return bias, nil
 	}
 	rows, columns := a.queriesKeys[0], a.queriesKeys[1]
-	if !rows.Known() || !columns.Known() {
-		return nil, refusal(a.n, 0, "a causal mask needs known lengths; the queries are "+a.q.String())
+	if !rows.Known() || !columns.Known() || rows.N > 1<<12 || columns.N > 1<<12 {
+		return nil, refusal(a.n, 0, "a causal mask needs known lengths up to 4096; the queries are "+a.q.String())
 	}
 	seen := make([]bool, rows.N*columns.N)
 	for i := range rows.N {

@@ -84,12 +84,12 @@ func (r *rebatching) open(g *onnx.Graph) error {
 			v.Shape[0] = r.batch(1)
 		}
 	}
-	return rewrite(g, func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
+	return rebuild(g, func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
 		former := e.In(n.Label())
 		defer e.In(former)
 		switch {
 		case n.Domain != "":
-		case n.Op == "Reshape":
+		case n.Op == "Reshape" && n.In(0) != nil && n.In(1) != nil:
 			r.reshape(e, n)
 		case n.Op == "Concat":
 			r.concat(e, n)
@@ -211,6 +211,9 @@ func (r *rebatching) concat(e *editor, n *onnx.Node) {
 	joined := n.Int("axis", 0)
 	beside := false
 	for _, v := range n.Inputs {
+		if v == nil {
+			return
+		}
 		beside = beside || (len(v.Shape) > 1 && v.Shape[0] == r.batch(1) && joined != 0 && joined != -int64(len(v.Shape)))
 	}
 	if !beside {
