@@ -216,7 +216,7 @@ func mod(c *call) ([]*Array, error) {
 		return arithmetic(math.Mod, func(x, y int64) int64 { return x % y })(c)
 	}
 	if kindOf(c.in[0].Type) == floating {
-		return nil, errors.New("Mod of floats needs fmod=1")
+		return nil, errors.New("floats need fmod=1")
 	}
 	return arithmetic(nil, func(x, y int64) int64 {
 		r := x % y

@@ -113,7 +113,7 @@ func gemm(c *call) ([]*Array, error) {
 	}
 	sum, err := combineNumbers(z, bias, add, add)
 	if err == nil && len(sum.Shape) > 2 || err == nil && sum.Count() != z.Count() {
-		err = fmt.Errorf("C is %v, which doesn't broadcast to the product's %v", c.in[2], z.Shape)
+		err = fmt.Errorf("the bias is %v, which doesn't broadcast to the product's %v", c.in[2], z.Shape)
 	}
 	return one(sum, err)
 }
