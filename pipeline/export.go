@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -64,10 +62,8 @@ func Export(ctx context.Context, source, out string, opt ExportOptions) (*Export
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(out); err == nil && !opt.Force {
-		return nil, &ExistsError{Path: out, Advice: "give another name, or --force to overwrite it"}
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("exporting to %s: %w", out, err)
+	if err := Vacant(out, opt.Force); err != nil {
+		return nil, err
 	}
 	e := &exporter{result: Exported{Path: out, Format: format}}
 	if IsRun(source) {

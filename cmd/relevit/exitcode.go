@@ -9,8 +9,11 @@ import (
 	"strings"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/gradients"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort"
+	"github.com/relevit/relevit/onnx/passes"
+	"github.com/relevit/relevit/pipeline"
 )
 
 // What the process's exit code says.
@@ -69,6 +72,12 @@ func inputs(paths ...string) error {
 	return nil
 }
 
+// printedError is a failure that the command's printed result tells already.
+type printedError struct{ err error }
+
+func (e *printedError) Error() string { return e.err.Error() }
+func (e *printedError) Unwrap() error { return e.err }
+
 // exitCode tells what an error means for whoever called the command. Errors
 // that know their own code implement ExitCode.
 func exitCode(err error) int {
@@ -79,11 +88,13 @@ func exitCode(err error) int {
 		input   *inputError
 		format  *onnx.FormatError
 		refused *ort.LoadError
+		raise   *passes.RaiseError
+		rule    *gradients.MissingRuleError
 	)
 	switch {
 	case err == nil:
 		return done
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, pipeline.ErrInterrupted):
 		return interrupted
 	case ort.IsMissing(err):
 		return noRuntime
@@ -91,7 +102,7 @@ func exitCode(err error) int {
 		return usage
 	case errors.As(err, &own):
 		return own.ExitCode()
-	case errors.As(err, &input), errors.As(err, &format), errors.As(err, &refused):
+	case errors.As(err, &input), errors.As(err, &format), errors.As(err, &refused), errors.As(err, &raise), errors.As(err, &rule):
 		return badInput
 	}
 	return failed

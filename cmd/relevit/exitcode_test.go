@@ -8,10 +8,15 @@ import (
 	"testing"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/gradients"
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort"
+	"github.com/relevit/relevit/onnx/passes"
+	"github.com/relevit/relevit/pipeline"
+	"github.com/relevit/relevit/pipeline/dataset"
+	"github.com/relevit/relevit/pipeline/picture"
 )
 
 func TestEveryErrorHasItsExitCode(t *testing.T) {
@@ -33,6 +38,14 @@ func TestEveryErrorHasItsExitCode(t *testing.T) {
 		{&ort.MissingError{}, noRuntime},
 		{inputs("no/such/file"), badInput},
 		{context.Canceled, interrupted},
+		{pipeline.ErrInterrupted, interrupted},
+		{&pipeline.ExistsError{}, usage},
+		{&pipeline.CheckpointError{}, badInput},
+		{&pipeline.NotFiniteError{}, failed},
+		{&passes.RaiseError{}, badInput},
+		{&gradients.MissingRuleError{}, badInput},
+		{&dataset.Error{Kind: dataset.ErrMissing}, badInput},
+		{&picture.Error{Err: errors.New("x")}, badInput},
 	} {
 		for _, err := range []error{c.err, fmt.Errorf("doing: %w", c.err)} {
 			if c.err == nil {

@@ -31,6 +31,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	message := strings.TrimSpace(err.Error())
+	if printed := (*printedError)(nil); asJSON && errors.As(err, &printed) {
+		return code
+	}
 	if code == interrupted && errors.Is(err, context.Canceled) {
 		message = strings.TrimSpace(strings.ReplaceAll(message, context.Canceled.Error(), "interrupted"))
 	}
@@ -77,7 +80,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 
 // commands lists the subcommands, each from the file of its name.
 func commands() []*cli.Command {
-	list := []*cli.Command{runtimeCommand()}
+	list := []*cli.Command{convertCommand(), inspectCommand(), finetuneCommand(), exportCommand(), verifyCommand(),
+		traceCommand(), runtimeCommand()}
 	for _, c := range list {
 		finish(c)
 	}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/pipeline"
+)
+
+func finetuneCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "finetune",
+		Usage: "train a model on pictures with masks until its relevance rests on the object",
+		UsageText: "relevit finetune -c CONFIG.yaml [-c ...] [--set key=value ...] [-o RUN] [--resume]\n\n" +
+			"relevit finetune -c vit-tiny --set model=model.onnx --set data.images=IMAGES --set data.masks=MASKS -o run\n" +
+			"relevit finetune -c my.yaml --set lr=2e-6 -o run\n" +
+			"relevit finetune --resume -o run",
+		Description: "A CONFIG is the name of a preset or a YAML file. Ctrl-C saves the run and stops;\n" +
+			"--resume goes on with it. The presets: " + strings.Join(configs.Presets(), ", ") + ".",
+		Flags: append(append(configFlags(), checkpointFlags()...),
+			&cli.StringFlag{Name: "o", Usage: "keep the run in the folder `RUN`", Value: "run"},
+			&cli.BoolFlag{Name: "resume", Usage: "go on with the run in RUN, or start it where there is none"},
+		),
+		Action: action(finetune),
+	}
+}
+
+func finetune(c *call) error {
+	if _, err := c.operands(); err != nil {
+		return err
+	}
+	if err := c.need("o"); err != nil {
+		return err
+	}
+	opt := pipeline.FinetuneOptions{Dir: c.String("o"), Resume: c.Bool("resume"), Tool: version(), Command: commandLine(os.Args)}
+	given := c.IsSet("c") || c.IsSet("set")
+	if !given && !opt.Resume {
+		return usagef("relevit finetune: -c is missing; the presets are %s", strings.Join(configs.Presets(), ", "))
+	}
+	var err error
+	if given {
+		if opt.Config, err = configs.Load(c.StringSlice("c"), c.StringSlice("set")); err != nil {
+			return err
+		}
+		if opt.Config.Model == "" {
+			return &configs.Error{Key: "model", Msg: "no model is named; set it to an ONNX file or a checkpoint, as in --set model=model.onnx"}
+		}
+		if err := inputs(opt.Config.Model); err != nil {
+			return err
+		}
+	}
+	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
+		return err
+	}
+	if opt.ORT, err = c.loadRuntime(); err != nil {
+		return err
+	}
+	view := &trainingView{c: c}
+	opt.Hooks = view.hooks()
+	r, err := pipeline.Finetune(c.Context.Context, opt)
+	view.close()
+	if err != nil {
+		return err
+	}
+	return c.print(r, func(w io.Writer) { describeTraining(w, r) })
+}
+
+// commandLine quotes what the shell would not take as it stands.
+func commandLine(args []string) string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		out[i] = a
+		if a == "" || strings.ContainsAny(a, " \t\n\"'\\$`*?[]{}()<>|&;#~!") {
+			out[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	out[0] = "relevit"
+	return strings.Join(out, " ")
+}
+
+func describeTraining(w io.Writer, r *pipeline.FinetuneResult) {
+	best := ""
+	if r.BestEpoch >= 0 {
+		best = fmt.Sprintf("epoch %d", r.BestEpoch+1)
+	}
+	rows(w, []row{
+		{"run", r.Run},
+		{"trained", fmt.Sprintf("%d epochs, %d steps, %.0f s", r.Epochs, r.Steps, r.Seconds)},
+		{"best", best},
+		{"left out", strings.Join(r.Skipped, "\n")},
+	})
+	if r.Before == nil || r.After == nil {
+		return
+	}
+	line := func(name, format string, before, after pipeline.Number) []string {
+		return []string{name, fmt.Sprintf(format, before), fmt.Sprintf(format, after)}
+	}
+	fmt.Fprintln(w)
+	table(w, []string{fmt.Sprintf("%d HELD-OUT PICTURES", r.After.Pictures), "BEFORE", "AFTER"}, [][]string{
+		line("relevance on the foreground", "%.1f %%", 100*r.Before.ForegroundShare, 100*r.After.ForegroundShare),
+		line("IoU of mask and relevance", "%.1f %%", 100*r.Before.IoU, 100*r.After.IoU),
+		line("top-1 is the label", "%.1f %%", 100*r.Before.Accuracy, 100*r.After.Accuracy),
+		line("loss", "%.4f", r.Before.Loss, r.After.Loss),
+	})
+	fmt.Fprintf(w, "\nExport it: relevit export %s -o robust.onnx\n", r.Run)
+}
+
+// trainingView shows a run as it goes on.
+type trainingView struct {
+	c      *call
+	steps  *meter
+	aside  *meter // of what happens before, between and after steps
+	what   string // that is
+	epochs int
+	done   int // steps
+}
+
+func (v *trainingView) hooks() pipeline.Hooks {
+	return pipeline.Hooks{OnStart: v.start, OnStep: v.step, OnEpoch: v.epoch, OnProgress: v.progress, OnWarning: v.warn}
+}
+
+func (v *trainingView) start(p pipeline.Plan) {
+	v.close()
+	if strings.HasPrefix(v.c.String("device"), "cuda") {
+		v.c.signals.rearm()
+	}
+	v.c.note("Training %s parameters of %s on %d pictures, %d held out; run folder %s",
+		count(int64(p.Params)), p.Model, p.Train, p.Validation, p.Run)
+	if p.From > 0 {
+		v.c.note("Going on after step %d", p.From)
+	}
+	v.epochs, v.done = p.Epochs, p.From
+	v.steps = v.c.meter("training", "steps", p.From, p.Epochs*p.Steps)
+}
+
+func (v *trainingView) step(r pipeline.StepRecord) {
+	v.endAside()
+	v.done = r.GlobalStep + 1
+	v.steps.set(v.done, fmt.Sprintf("epoch %d/%d, loss %.4f", r.Epoch+1, v.epochs, r.Loss))
+	if r.ConstantMaps > 0 {
+		v.steps.say("step %d: %d relevance maps are constant; they count as zero", v.done, r.ConstantMaps)
+	}
+}
+
+func (v *trainingView) epoch(r pipeline.EpochRecord) {
+	v.endAside()
+	line := fmt.Sprintf("epoch %d/%d: loss %.4f", r.Epoch+1, v.epochs, r.Loss)
+	if m := r.Validation; m != nil {
+		line += fmt.Sprintf("; held out: loss %.4f, relevance on the foreground %.1f %%, IoU %.1f %%, top-1 %.1f %%",
+			m.Loss, 100*m.ForegroundShare, 100*m.IoU, 100*m.Accuracy)
+	}
+	if r.Best {
+		line += " (best yet)"
+	}
+	v.steps.say("%s", line)
+}
+
+func (v *trainingView) progress(what string, done, total int) {
+	if v.aside == nil || v.what != what {
+		v.endAside()
+		v.aside, v.what = v.c.meter(what, "pictures", 0, total), what
+	}
+	v.aside.set(done, "")
+}
+
+func (v *trainingView) warn(text string) {
+	v.endAside()
+	v.c.note("warning: %s", text)
+}
+
+func (v *trainingView) endAside() {
+	if v.aside != nil {
+		v.aside.end()
+		v.aside = nil
+	}
+}
+
+func (v *trainingView) close() {
+	v.endAside()
+	if v.steps != nil {
+		v.steps.end()
+	}
+}
