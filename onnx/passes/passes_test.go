@@ -140,9 +140,50 @@ func sameOutputs(t *testing.T, before, after *onnx.Graph) {
 	nearOutputs(t, before, after, 1e-12)
 }
 
+// sound fails unless the graph is what every pass may rely on: sorted, linked
+// both ways, and with one value to a name.
+func sound(t *testing.T, g *onnx.Graph) {
+	t.Helper()
+	known := map[*onnx.Value]bool{}
+	names := map[string]bool{}
+	g.Each(func(v *onnx.Value) {
+		if names[v.Name] {
+			t.Errorf("two values are called %s", v.Name)
+		}
+		names[v.Name] = true
+	})
+	for _, list := range [][]*onnx.Value{g.Inputs, g.Inits} {
+		for _, v := range list {
+			known[v] = true
+			if v.Node != nil {
+				t.Errorf("input or initializer %v has a node", v)
+			}
+		}
+	}
+	for _, n := range g.Nodes {
+		for _, v := range n.Inputs {
+			if v != nil && !known[v] {
+				t.Errorf("node %v reads %v before it is there", n, v)
+			}
+		}
+		for _, v := range n.Outputs {
+			if v != nil && v.Node != n {
+				t.Errorf("%v isn't linked to its node", v)
+			}
+			known[v] = true
+		}
+	}
+	for _, v := range g.Outputs {
+		if !known[v] {
+			t.Errorf("output %v is nowhere made", v)
+		}
+	}
+}
+
 // nearOutputs is sameOutputs for passes that round to float32 on the way.
 func nearOutputs(t *testing.T, before, after *onnx.Graph, tolerance float64) {
 	t.Helper()
+	sound(t, after)
 	compare(t, evaluate(t, before), evaluate(t, after), tolerance)
 	if t.Failed() {
 		t.Log(after)

@@ -17,6 +17,7 @@ func prepared(t *testing.T, name string) (*onnx.Graph, string) {
 	must(t, err)
 	g, err := Prepare(m)
 	must(t, err)
+	sound(t, g)
 	return g, dir
 }
 
@@ -102,6 +103,7 @@ func TestAllPassesKeepTheLogitsOfForeignModels(t *testing.T) {
 		must(t, Linear(g))
 		must(t, Patchify(g))
 		must(t, Tidy(g))
+		sound(t, g)
 		for _, n := range g.Nodes {
 			if n.Op == "Conv" || n.Op == "Erf" || (n.Op == "MatMul" && len(n.Inputs[1].Shape) == 2) {
 				t.Errorf("%s: %v is left", name, n)
