@@ -1,7 +1,9 @@
 package passes
 
 import (
+	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/relevit/relevit/onnx"
 )
@@ -63,14 +65,15 @@ func Parameters(g *onnx.Graph) []*onnx.Value {
 
 // finite is false for attention masks, which hold minus infinity.
 func finite(t *onnx.Tensor) bool {
-	x, err := t.Float32s()
-	if err != nil {
-		return false
-	}
-	for _, f := range x {
-		if math.IsInf(float64(f), 0) || math.IsNaN(float64(f)) {
-			return false
+	if t.Type == onnx.Float { // weights are big: look at the exponents in place
+		const exponent = 0x7f800000
+		for raw := t.Raw; len(raw) >= 4; raw = raw[4:] {
+			if binary.LittleEndian.Uint32(raw)&exponent == exponent {
+				return false
+			}
 		}
+		return true
 	}
-	return true
+	x, err := t.Float64s()
+	return err == nil && !slices.ContainsFunc(x, func(f float64) bool { return math.IsInf(f, 0) || math.IsNaN(f) })
 }

@@ -25,7 +25,7 @@ func Specialize(g *onnx.Graph, batch int64) error {
 	if old.Is(batch) {
 		return g.InferAll()
 	}
-	r := &rebatching{old: old.N, to: batch, name: old.Sym}
+	r := &rebatching{old: old.N, name: old.Sym}
 	var err error
 	switch {
 	case old.Sym == "":
@@ -34,10 +34,7 @@ func Specialize(g *onnx.Graph, batch int64) error {
 		err = fmt.Errorf("the leading dimension of %v is a multiple of a named size", g.Inputs[0])
 	}
 	if err == nil {
-		err = r.close(g)
-	}
-	if err == nil {
-		err = Fold(g)
+		err = Resolve(g, map[string]int64{r.name: batch})
 	}
 	if err != nil {
 		return fmt.Errorf("specializing graph %q from batch size %v to %d: %w", g.Name, old, batch, err)
@@ -46,25 +43,8 @@ func Specialize(g *onnx.Graph, batch int64) error {
 }
 
 type rebatching struct {
-	old, to int64
-	name    string // of the batch size, while it is open
-}
-
-// close puts the new batch size in place of its name.
-func (r *rebatching) close(g *onnx.Graph) error {
-	put := func(dims []onnx.Dim) {
-		for i, d := range dims {
-			if d.Sym == r.name {
-				dims[i] = onnx.D(d.N * r.to)
-			}
-		}
-	}
-	g.Each(func(v *onnx.Value) {
-		v.Shape, v.Elems = v.Shape.Clone(), slices.Clone(v.Elems)
-		put(v.Shape)
-		put(v.Elems)
-	})
-	return g.InferAll()
+	old  int64
+	name string // of the batch size, while it is open
 }
 
 // open gives the batch a name instead of its old size and infers the graph
@@ -230,9 +210,15 @@ func (r *rebatching) concat(e *editor, n *onnx.Node) {
 		if len(source.Shape) == len(v.Shape) && !source.Shape[0].Is(1) {
 			continue
 		}
-		sizes := v.Shape.Ints()
-		sizes[0] = r.to
-		n.Inputs[i] = e.Op("Expand", nil, source, e.Ints(sizes...))
-		n.Inputs[i].Shape[0] = r.batch(1)
+		sizes := v.Shape.Clone()
+		sizes[0] = r.batch(1)
+		n.Inputs[i] = r.expand(e, source, sizes)
 	}
+}
+
+// expand broadcasts x to a shape that holds the batch, which it reads off the
+// graph's first input.
+func (r *rebatching) expand(e *editor, x *onnx.Value, s onnx.Shape) *onnx.Value {
+	size := e.Op("Shape", []onnx.Attr{{Name: "end", Value: int64(1)}, {Name: "start", Value: int64(0)}}, e.g.Inputs[0])
+	return e.Op("Expand", nil, x, e.Concat(0, size, e.Ints(s.Ints()[1:]...)))
 }
