@@ -54,7 +54,8 @@ func (e *ExistsError) Error() string { return fmt.Sprintf("%s exists already: %s
 func (e *ExistsError) ExitCode() int { return 2 }
 
 // CreateRun makes a run folder, holding config.yaml and empty folders, and locks
-// it for this process. A folder with anything else in it is an *ExistsError.
+// it for this process. A folder with anything else in it is an *ExistsError,
+// except that a run which ended before its first checkpoint is replaced.
 func CreateRun(dir string, cfg *configs.Config) (*Run, error) {
 	r := &Run{Dir: dir, Config: cfg}
 	if err := r.create(); err != nil {
@@ -69,7 +70,7 @@ func (r *Run) create() error {
 	if err != nil {
 		return err
 	}
-	if err := vacant(r.Dir); err != nil {
+	if _, err := leftovers(r.Dir); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(r.Dir, 0o777); err != nil {
@@ -79,8 +80,14 @@ func (r *Run) create() error {
 		return err
 	}
 	// Another process may have made a run there since the first look.
-	if err := vacant(r.Dir); err != nil {
+	old, err := leftovers(r.Dir)
+	if err != nil {
 		return err
+	}
+	for _, name := range old {
+		if err := os.RemoveAll(r.Path(name)); err != nil {
+			return err
+		}
 	}
 	for _, name := range runFolders {
 		if err := os.MkdirAll(r.Path(name), 0o777); err != nil {
@@ -93,31 +100,36 @@ func (r *Run) create() error {
 	})
 }
 
-// vacant reports with an *ExistsError that a folder holds more than an attempt
-// to make a run which ended before it wrote config.yaml.
-func vacant(dir string) error {
+// leftovers lists what a run left in a folder that ended before its first
+// checkpoint, config.yaml first. Anything else there is an *ExistsError.
+func leftovers(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
+	}
+	saved, err := os.ReadDir(filepath.Join(dir, checkpoints))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
 	advice := "give another folder by -o"
+	if len(saved) > 0 && IsRun(dir) {
+		return nil, &ExistsError{Path: dir, Advice: "go on with that run by --resume, or " + advice}
+	}
+	old := []string{configName}
 	for _, e := range entries {
-		if e.Name() == configName {
-			return &ExistsError{Path: dir, Advice: "go on with that run by --resume, or " + advice}
-		}
-		ours := e.Name() == lockName || strings.HasPrefix(e.Name(), "."+configName+".")
-		if slices.Contains(runFolders, e.Name()) {
-			inside, err := os.ReadDir(filepath.Join(dir, e.Name()))
-			ours = err == nil && len(inside) == 0
-		}
-		if !ours {
-			return &ExistsError{Path: dir, Advice: "it holds " + e.Name() + "; " + advice}
+		name := e.Name()
+		switch {
+		case name == lockName || name == configName:
+		case name == logName, slices.Contains(runFolders, name) && len(saved) == 0, strings.HasPrefix(name, "."+configName+"."):
+			old = append(old, name)
+		default:
+			return nil, &ExistsError{Path: dir, Advice: "it holds " + name + "; " + advice}
 		}
 	}
-	return nil
+	return old, nil
 }
 
 // OpenRun opens a run to go on with it, and locks it for this process. What an

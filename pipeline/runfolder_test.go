@@ -52,6 +52,9 @@ func TestRunKeepsItsResolvedConfiguration(t *testing.T) {
 
 func TestRunIsNotMadeWhereSomethingLies(t *testing.T) {
 	run := newRun(t)
+	if err := run.SaveCheckpoint(Last, checkpointAt(1, 5)); err != nil {
+		t.Fatal(err)
+	}
 	run.Close()
 	other := t.TempDir()
 	if err := os.WriteFile(filepath.Join(other, "thesis.tex"), nil, 0o666); err != nil {
@@ -71,20 +74,43 @@ func TestRunIsNotMadeWhereSomethingLies(t *testing.T) {
 	}
 }
 
-func TestRunIsMadeWhereAnotherBeginningBroke(t *testing.T) {
-	run := newRun(t)
-	run.Close()
-	if err := os.Remove(run.Path(configName)); err != nil {
-		t.Fatal(err)
+func TestRunIsMadeWhereAnotherEndedBeforeItsFirstCheckpoint(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		before func(*Run) error
+	}{
+		{"before config.yaml", func(r *Run) error { return os.Remove(r.Path(configName)) }},
+		{"while preparing", func(r *Run) error {
+			return errors.Join(os.WriteFile(r.Split("train.csv"), []byte("old"), 0o666), os.WriteFile(r.Path(logName), []byte("old"), 0o666))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			run := newRun(t)
+			if err := c.before(run); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := CreateRun(run.Dir, config(t)); err == nil || !strings.Contains(err.Error(), "in use") {
+				t.Fatalf("while the other holds it: %v", err)
+			}
+			run.Close()
+			again, err := CreateRun(run.Dir, config(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.Close()
+			for _, name := range []string{again.Split("train.csv"), again.Path(logName)} {
+				if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("%s is still there (%v)", name, err)
+				}
+			}
+		})
 	}
-	if _, err := OpenRun(run.Dir); !errors.Is(err, ErrNoRun) {
-		t.Errorf("opening gives %v, want ErrNoRun", err)
+}
+
+func TestFolderWithoutARunIsNoRun(t *testing.T) {
+	if _, err := OpenRun(t.TempDir()); !errors.Is(err, ErrNoRun) {
+		t.Errorf("error %v, want ErrNoRun", err)
 	}
-	again, err := CreateRun(run.Dir, config(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	again.Close()
 }
 
 func TestSecondProcessIsToldWhoHoldsTheRun(t *testing.T) {
