@@ -47,6 +47,9 @@ func TestLinearMakesGemmOfProducts(t *testing.T) {
 			g := s.done(t, s.Named("out", s.Op("Relu", nil, y)))
 			before := twin(g)
 			must(t, Linear(g))
+			if g.Find("hidden") != y {
+				t.Error("the value hidden is another one")
+			}
 			if ops(g) != c.want+" Relu" {
 				t.Errorf("got %v", g)
 			}

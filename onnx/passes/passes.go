@@ -1,7 +1,7 @@
 // Package passes rewrites graphs, one pass a file. Every pass works in place,
 // on a graph that its caller has cloned, keeps the graph sorted and inferred,
-// and keeps the names of the values that it rewrites: what a replaced value was
-// called, its replacement is called.
+// and keeps the values that it computes in another way: a *onnx.Value that is
+// still in the graph means what it meant, under the name that it had.
 package passes
 
 import (
@@ -18,6 +18,7 @@ type editor struct {
 	g        *onnx.Graph
 	swapped  map[*onnx.Value]*onnx.Value // replaced values and what they became
 	captured map[*onnx.Value]bool        // values that subgraphs read by name
+	adopted  map[*onnx.Value]bool        // values that another node gives now
 }
 
 // A rule decides about one node, whose inputs are already rewritten. It
@@ -39,7 +40,8 @@ func rewrite(g *onnx.Graph, f rule) error {
 // rebuild is rewrite for graphs that can't be inferred before the rule has
 // seen them.
 func rebuild(g *onnx.Graph, f rule) error {
-	e := &editor{g: g, swapped: map[*onnx.Value]*onnx.Value{}, captured: map[*onnx.Value]bool{}}
+	e := &editor{g: g, swapped: map[*onnx.Value]*onnx.Value{}, captured: map[*onnx.Value]bool{},
+		adopted: map[*onnx.Value]bool{}}
 	nodes := g.Nodes
 	names := make([]string, len(g.Outputs))
 	for i, v := range g.Outputs {
@@ -100,28 +102,45 @@ func (e *editor) now(v *onnx.Value) *onnx.Value {
 	return v
 }
 
-// replace makes the readers of old read v. A value that was emitted for the
-// purpose takes old's name; one that existed keeps its own.
+// replace makes the readers of old read v. Where v was emitted for the purpose,
+// old itself stays, given by v's node; a value that existed takes old's place.
 func (e *editor) replace(old, v *onnx.Value, fresh []*onnx.Node) {
-	made := slices.Index(fresh, v.Node)
+	v = e.now(v)
 	switch {
-	case v.Node != nil && made >= 0:
-		old.Name, v.Name = v.Name, old.Name
-		if v == v.Node.Outputs[0] {
-			v.Node.Name = old.Node.Name
-		}
-		fresh[made] = nil
+	case v == old:
+	case v.Node != nil && slices.Contains(fresh, v.Node) && !e.adopted[v]:
+		e.adopt(old, v, fresh)
 	case e.captured[old]:
 		e.alias(old, v)
-		return
+	default:
+		e.swapped[old] = v
 	}
-	if v.Shape == nil {
-		v.Shape = old.Shape.Clone()
+}
+
+// adopt makes old the output of v's node in place of v, which only nodes
+// emitted together with it can read.
+func (e *editor) adopt(old, v *onnx.Value, fresh []*onnx.Node) {
+	for _, n := range fresh {
+		for i, in := range n.Inputs {
+			if in == v {
+				n.Inputs[i] = old
+			}
+		}
 	}
-	if v.Type == onnx.Undefined {
-		v.Type = old.Type
+	n := v.Node
+	n.Outputs[slices.Index(n.Outputs, v)] = old
+	n.Name = old.Name
+	if old == old.Node.Outputs[0] {
+		n.Name = old.Node.Name
 	}
-	e.swapped[old] = v
+	e.swapped[v], e.adopted[old] = old, true
+	old.Node, old.Elems, old.Data = n, v.Elems, v.Data
+	if v.Shape != nil {
+		old.Shape = v.Shape
+	}
+	if v.Type != onnx.Undefined {
+		old.Type = v.Type
+	}
 }
 
 // alias makes old a copy of v by a node.
@@ -140,16 +159,11 @@ func (e *editor) outputs(names []string) {
 			e.g.Outputs[i] = v
 			continue
 		}
-		holder := old
-		for holder.Name != names[i] {
-			holder = e.swapped[holder]
-		}
 		if v.Node != nil && !e.captured[v] && !slices.Contains(names, v.Name) {
-			holder.Name, v.Name = v.Name, holder.Name
+			old.Name, v.Name = v.Name, old.Name
 			e.g.Outputs[i] = v
 			continue
 		}
-		e.alias(holder, v)
-		e.g.Outputs[i] = holder
+		e.alias(old, v)
 	}
 }

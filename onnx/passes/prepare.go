@@ -26,7 +26,10 @@ func Prepare(m *onnx.Model) (*onnx.Graph, error) {
 	steps := []func() error{
 		g.Sort,
 		func() error { return Raise(g, opset) },
-		func() error { return Fold(g) },
+		func() error {
+			adoptWeights(g)
+			return Fold(g)
+		},
 		func() error { return Fuse(g) },
 	}
 	for _, step := range steps {
@@ -60,4 +63,22 @@ func nameSizes(g *onnx.Graph) {
 			v.Shape[i] = onnx.Dim{N: 1, Sym: name}
 		}
 	}
+}
+
+// adoptWeights makes initializers of the Constant nodes of several floats in a
+// graph without any parameter: its exporter kept the weights in such nodes.
+func adoptWeights(g *onnx.Graph) {
+	if slices.ContainsFunc(g.Inits, IsParameter) {
+		return
+	}
+	g.Nodes = slices.DeleteFunc(g.Nodes, func(n *onnx.Node) bool {
+		t := onnx.ConstantTensor(n)
+		if n.Op != "Constant" || n.Domain != "" || t == nil || !several(t) || n.Out(0) == nil {
+			return false
+		}
+		v := n.Outputs[0]
+		v.Node, v.Data = nil, t
+		g.Inits = append(g.Inits, v)
+		return true
+	})
 }

@@ -116,3 +116,23 @@ func TestAllPassesKeepTheLogitsOfForeignModels(t *testing.T) {
 		compare(t, map[string]*ref.Array{"logits": want}, got, 1e-6)
 	}
 }
+
+func TestPrepareFindsWeightsInConstantNodes(t *testing.T) {
+	build := func(withInit bool) *onnx.Graph {
+		s := draw(t)
+		w := s.Op("Constant", attrs("value", onnx.FloatTensor([]float32{1, 2, 3, 4}, 2, 2)))
+		y := s.MatMul(s.input("x", "B", 2), w)
+		if withInit {
+			y = s.Add(y, s.weight("b", 2))
+		}
+		return s.done(t, y)
+	}
+	for withInit, want := range map[bool]string{false: "constant", true: "b"} {
+		g, err := Prepare(&onnx.Model{Graph: build(withInit), Opsets: []onnx.Opset{{Version: 21}}})
+		must(t, err)
+		sound(t, g)
+		if p := Parameters(g); len(p) != 1 || p[0].Name != want {
+			t.Errorf("parameters are %v, expected %s alone", p, want)
+		}
+	}
+}
