@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -22,12 +23,11 @@ func Specialize(g *onnx.Graph, batch int64) error {
 		return fmt.Errorf("specializing graph %q to batch size %d: its first input has no leading dimension", g.Name, batch)
 	}
 	old := g.Inputs[0].Shape[0]
-	if old.Is(batch) {
-		return g.InferAll()
-	}
 	r := &rebatching{old: old.N, name: old.Sym}
 	var err error
 	switch {
+	case old.Is(batch):
+		err = r.tie(g)
 	case old.Sym == "":
 		err = r.open(g)
 	case old.N != 1:
@@ -44,7 +44,18 @@ func Specialize(g *onnx.Graph, batch int64) error {
 
 type rebatching struct {
 	old  int64
-	name string // of the batch size, while it is open
+	name string // of the batch size, while it is open, or empty
+}
+
+// tie leaves the batch size as it is, and makes parameters that repeat a row
+// for every picture of the batch one row.
+func (r *rebatching) tie(g *onnx.Graph) error {
+	return rewrite(g, func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
+		if n.Op == "Concat" && n.Domain == "" {
+			r.concat(e, n)
+		}
+		return nil, nil
+	})
 }
 
 // open gives the batch a name instead of its old size and infers the graph
@@ -79,6 +90,14 @@ func (r *rebatching) open(g *onnx.Graph) error {
 }
 
 func (r *rebatching) batch(n int64) onnx.Dim { return onnx.Dim{N: n, Sym: r.name} }
+
+// lead is the leading dimension of a batch.
+func (r *rebatching) lead() onnx.Dim {
+	if r.name == "" {
+		return onnx.D(r.old)
+	}
+	return r.batch(1)
+}
 
 // infer forgets what was declared for the old batch size. Outputs of operators
 // that inference doesn't know keep their shapes but for the batch.
@@ -194,26 +213,52 @@ func (r *rebatching) concat(e *editor, n *onnx.Node) {
 		if v == nil {
 			return
 		}
-		beside = beside || (len(v.Shape) > 1 && v.Shape[0] == r.batch(1) && joined != 0 && joined != -int64(len(v.Shape)))
-	}
-	if !beside {
-		return
+		beside = beside || (v.Data == nil && len(v.Shape) > 1 && v.Shape[0] == r.lead() && joined != 0 && joined != -int64(len(v.Shape)))
 	}
 	for i, v := range n.Inputs {
-		if len(v.Shape) == 0 || !v.Shape[0].Is(r.old) {
+		if !beside || len(v.Shape) == 0 || !v.Shape[0].Is(r.old) {
 			continue
 		}
-		source := v
-		if v.Is("Expand") && len(v.Node.Inputs[0].Shape) <= len(v.Shape) {
-			source = v.Node.Inputs[0]
-		}
-		if len(source.Shape) == len(v.Shape) && !source.Shape[0].Is(1) {
+		source := r.unexpanded(e, v)
+		if source == nil {
 			continue
 		}
 		sizes := v.Shape.Clone()
-		sizes[0] = r.batch(1)
+		sizes[0] = r.lead()
 		n.Inputs[i] = r.expand(e, source, sizes)
 	}
+}
+
+// unexpanded is what was expanded to the batch to make v; nil where v has the
+// batch otherwise. A parameter that repeats one row is its mean: its rows then
+// get the same gradient and stay alike, whatever batch they are exported for.
+func (r *rebatching) unexpanded(e *editor, v *onnx.Value) *onnx.Value {
+	switch {
+	case IsParameter(v) && r.old > 1 && repeats(v.Data):
+		return e.Reduce("ReduceMean", v, true, 0)
+	case r.name == "":
+	case v.Shape[0].Is(1):
+		return v
+	case v.Is("Expand"):
+		if x := v.Node.Inputs[0]; len(x.Shape) < len(v.Shape) || x.Shape[0].Is(1) {
+			return x
+		}
+	}
+	return nil
+}
+
+// repeats reports whether all rows along the first dimension are alike.
+func repeats(t *onnx.Tensor) bool {
+	if len(t.Dims) == 0 || t.Dims[0] < 2 {
+		return false
+	}
+	row := int64(len(t.Raw)) / t.Dims[0]
+	for i := row; i+row <= int64(len(t.Raw)); i += row {
+		if !bytes.Equal(t.Raw[i:i+row], t.Raw[:row]) {
+			return false
+		}
+	}
+	return row > 0
 }
 
 // expand broadcasts x to a shape that holds the batch, which it reads off the

@@ -80,6 +80,28 @@ func TestSpecializeChangesAFixedBatch(t *testing.T) {
 	}
 }
 
+func TestSpecializeTiesRowsThatRepeatForTheBatch(t *testing.T) {
+	for _, batch := range []int64{2, 5} {
+		s := draw(t)
+		token := s.g.AddInit("token", onnx.FloatTensor([]float32{1, 2, 3, 1, 2, 3}, 2, 1, 3))
+		g := s.done(t, s.Concat(1, token, s.Op("Relu", nil, s.input("x", 2, 4, 3))))
+		must(t, Specialize(g, batch))
+		sound(t, g)
+		if got := g.Outputs[0].Shape.String(); got != fmt.Sprintf("(%d,5,3)", batch) || !strings.Contains(ops(g), "ReduceMean Expand Concat") {
+			t.Errorf("got %v", g)
+		}
+		y := evaluate(t, g)[g.Outputs[0].Name].F
+		for i := range batch {
+			if row := y[i*15 : i*15+3]; row[0] != 1 || row[1] != 2 || row[2] != 3 {
+				t.Errorf("the token of picture %d is %v", i, row)
+			}
+		}
+		if p := Parameters(g); len(p) != 1 || p[0] != token {
+			t.Errorf("parameters are %v", p)
+		}
+	}
+}
+
 func TestSpecializeFindsTheBatchBehindTokens(t *testing.T) {
 	s := draw(t)
 	x := s.input("x", 1, 5, 6)
