@@ -38,7 +38,7 @@ func checkpointFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "arch", Usage: "architecture of a checkpoint: a timm `NAME`, timm's constructor arguments as a JSON object, or a file with them"},
 		&cli.StringFlag{Name: "image-size", Usage: "pictures of a checkpoint are of `N` pixels, or ROWSxCOLUMNS"},
-		&cli.IntFlag{Name: "heads", Usage: "a checkpoint has `N` attention heads"},
+		&cli.IntFlag{Name: "heads", Usage: "a checkpoint has `N` attention heads", DefaultText: "told from the checkpoint"},
 	}
 }
 

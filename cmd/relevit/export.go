@@ -22,7 +22,7 @@ func exportCommand() *cli.Command {
 			"it is the parameters under their own names.",
 		Flags: append(checkpointFlags(),
 			outputFlag("write the model to `FILE`"), forceFlag(),
-			&cli.StringFlag{Name: "format", Usage: "onnx or safetensors; left out, the suffix of FILE tells"},
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT` onnx or safetensors; left out, the suffix of FILE tells"},
 			&cli.StringFlag{Name: "checkpoint", Usage: "take the run's `CHECKPOINT` best or last; left out: the best if there is one"},
 		),
 		Action: action(export),

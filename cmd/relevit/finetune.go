@@ -21,7 +21,7 @@ func finetuneCommand() *cli.Command {
 			"relevit finetune -c my.yaml --set lr=2e-6 -o run\n" +
 			"relevit finetune --resume -o run",
 		Description: "A CONFIG is the name of a preset or a YAML file. Ctrl-C saves the run and stops;\n" +
-			"--resume goes on with it. The presets: " + strings.Join(configs.Presets(), ", ") + ".",
+			"--resume goes on with it. The presets:\n" + wrap(configs.Presets(), 80),
 		Flags: append(append(configFlags(), checkpointFlags()...),
 			&cli.StringFlag{Name: "o", Usage: "keep the run in the folder `RUN`", Value: "run"},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the run in RUN, or start it where there is none"},
@@ -60,7 +60,7 @@ func finetune(c *call) error {
 	if opt.ORT, err = c.loadRuntime(); err != nil {
 		return err
 	}
-	view := &trainingView{c: c}
+	view := &trainingView{c: c, warned: map[string]bool{}}
 	opt.Hooks = view.hooks()
 	r, err := pipeline.Finetune(c.Context.Context, opt)
 	view.close()
@@ -118,6 +118,7 @@ type trainingView struct {
 	what   string // that is
 	epochs int
 	done   int // steps
+	warned map[string]bool
 }
 
 func (v *trainingView) hooks() pipeline.Hooks {
@@ -168,7 +169,12 @@ func (v *trainingView) progress(what string, done, total int) {
 	v.aside.set(done, "")
 }
 
+// warn says everything once.
 func (v *trainingView) warn(text string) {
+	if v.warned[text] {
+		return
+	}
+	v.warned[text] = true
 	v.endAside()
 	v.c.note("warning: %s", text)
 }

@@ -59,8 +59,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			&cli.IntFlag{Name: "threads", Usage: "run each operator on `N` threads; 0: one for each processor"},
 			&cli.StringFlag{Name: "device", Usage: "run on `DEVICE`: cpu, cuda or cuda:N", Value: "cpu"},
 			&cli.StringFlag{Name: "runtime", Usage: "load ONNX Runtime from `LIB`, a library or its folder"},
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress and no messages but errors"},
-			&cli.BoolFlag{Name: "json", Usage: "print the result, or the error, as one JSON object"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress and no messages but errors", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "json", Usage: "print the result, or the error, as one JSON object", DisableDefaultText: true},
 		},
 		Commands:                  commands(),
 		Writer:                    stdout,
@@ -92,6 +92,11 @@ func commands() []*cli.Command {
 func finish(c *cli.Command) {
 	c.OnUsageError = badFlags
 	c.HideHelpCommand = true
+	for _, f := range c.Flags {
+		if b, ok := f.(*cli.BoolFlag); ok {
+			b.DisableDefaultText = true
+		}
+	}
 	for _, sub := range c.Subcommands {
 		finish(sub)
 	}

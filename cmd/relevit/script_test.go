@@ -36,7 +36,9 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) { return cond == "runtime" && library != "", nil },
-		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "fixtures": fixtures, "cut": cut,
+		},
 	})
 }
 

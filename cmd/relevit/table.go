@@ -38,3 +38,25 @@ func count(n int64) string {
 	}
 	return s
 }
+
+// wrap puts words into lines of at most so many characters, separated by commas.
+func wrap(words []string, width int) string {
+	var s strings.Builder
+	column := 0
+	for i, word := range words {
+		if i < len(words)-1 {
+			word += ","
+		}
+		switch {
+		case column > 0 && column+1+len(word) > width:
+			s.WriteString("\n")
+			column = 0
+		case column > 0:
+			s.WriteString(" ")
+			column++
+		}
+		s.WriteString(word)
+		column += len(word)
+	}
+	return s.String()
+}

@@ -24,9 +24,9 @@ func verifyCommand() *cli.Command {
 			"model is faulty, and with --tolerance also where the outputs drift further apart.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "image", Usage: "also run both on the picture `FILE`; may be repeated"},
-			&cli.Float64Flag{Name: "tolerance", Usage: "largest difference of outputs, over the largest output, that counts as `EQUAL`", DefaultText: "1e-5"},
+			&cli.Float64Flag{Name: "tolerance", Usage: "fail if the largest difference of outputs, over the largest output, is above `T`", DefaultText: "1e-5"},
 			&cli.IntFlag{Name: "batch", Usage: "random pictures in a batch of `N`, where the models leave it open", Value: 2},
-			&cli.Uint64Flag{Name: "seed", Usage: "of the random inputs"},
+			&cli.Uint64Flag{Name: "seed", Usage: "make other random inputs for another `N`"},
 		},
 		Action: action(verify),
 	}
