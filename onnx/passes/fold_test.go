@@ -117,3 +117,26 @@ func TestFoldKeepsReversingSlices(t *testing.T) {
 	}
 	sameOutputs(t, before, g)
 }
+
+func TestFoldShortensShapesThatHoldTheBatch(t *testing.T) {
+	s := draw(t)
+	x := s.input("x", "B", "T", 4)
+	size := func(axis int64) *onnx.Value {
+		return s.Unsqueeze(s.Op("Gather", nil, s.Op("Shape", nil, x), s.Int(axis)), 0)
+	}
+	zeros := s.Op("ConstantOfShape", nil, s.Concat(0, s.Mul(size(0), s.Ints(2)), s.Ints(3)))
+	tiled := s.Op("Tile", nil, s.weight("w", 1, 4), s.Concat(0, size(0), s.Ints(2)))
+	swapped := s.Op("Reshape", nil, s.Transpose(x, 1, 0, 2), s.Concat(0, size(1), s.Ints(2), size(0), s.Ints(2)))
+	g := s.done(t, zeros, tiled, swapped)
+	before := twin(g)
+	must(t, Fold(g))
+	if len(g.Nodes) > len(before.Nodes)-4 {
+		t.Errorf("got %v", g)
+	}
+	for _, n := range g.Nodes {
+		if n.Op == "Gather" || n.Op == "Unsqueeze" {
+			t.Errorf("%v is left", n)
+		}
+	}
+	sameOutputs(t, before, g)
+}

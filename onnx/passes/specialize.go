@@ -12,7 +12,9 @@ import (
 // input, and infers and folds the graph anew. A graph whose batch size is
 // another number is changed to this one where its constants allow it: in the
 // targets of Reshape and Expand, where inference proves which size holds the
-// batch. Elsewhere inference finds shapes that don't fit and says where.
+// batch. Elsewhere inference finds shapes that don't fit and says where. A
+// parameter that repeats one row for every picture, as folded class tokens do,
+// enters the graph as the mean of its rows.
 //
 // On an error the graph is left half rewritten: drop it.
 func Specialize(g *onnx.Graph, batch int64) error {
@@ -28,8 +30,10 @@ func Specialize(g *onnx.Graph, batch int64) error {
 	switch {
 	case old.Is(batch):
 		err = r.tie(g)
-	case old.Sym == "":
+	case old.Known():
 		err = r.open(g)
+	case old.Sym == "":
+		err = fmt.Errorf("nothing is known of the leading dimension of %v; prepare the graph first", g.Inputs[0])
 	case old.N != 1:
 		err = fmt.Errorf("the leading dimension of %v is a multiple of a named size", g.Inputs[0])
 	}
