@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"runtime/debug"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models/safetensors"
@@ -57,6 +58,7 @@ func Finetune(ctx context.Context, opt FinetuneOptions) (*FinetuneResult, error)
 	if err := t.prepare(ctx, m, opt.ORT, skipped); err != nil {
 		return nil, interrupted(ctx, err)
 	}
+	debug.FreeOSMemory() // the model's file is not needed any more
 	before, sheet, err := t.start(ctx)
 	if err != nil {
 		return nil, interrupted(ctx, err)
@@ -328,7 +330,7 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 func (t *trainer) restore(c *Checkpoint) error {
 	model := make([]safetensors.Named, len(t.stepper.Params))
 	for i, p := range t.stepper.Params {
-		model[i] = safetensors.Named{Name: p.Name, Tensor: p.Value}
+		model[i] = named(p, t.stepper.Weights[i])
 	}
 	if err := c.Fits(model); err != nil {
 		return err

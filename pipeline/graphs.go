@@ -25,7 +25,7 @@ type Graphs struct {
 // Param is a trained parameter.
 type Param struct {
 	gradients.Slot
-	Value *onnx.Tensor // at the start of training, float32
+	Value *onnx.Tensor // at the start of training, until a Stepper takes it over
 }
 
 // Names of the graphs' outputs besides the gradients. A loss is at LossOutput

@@ -30,7 +30,8 @@ type Stepper struct {
 	owned      []*ort.Buffer
 }
 
-// NewStepper opens the training and the optimizer session.
+// NewStepper opens the training and the optimizer session. It takes the values
+// of gs.Params over: they are nil afterwards, and live in Weights.
 func NewStepper(gs *Graphs, batch int64, opt ort.Options) (*Stepper, error) {
 	s := &Stepper{Params: gs.Params, names: gs.Losses}
 	if err := s.open(gs, batch, opt); err != nil {
@@ -83,7 +84,7 @@ func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) error {
 // bindParams allocates and binds what every parameter has; Weights start at the
 // parameters' values, moments at zero.
 func (s *Stepper) bindParams() error {
-	for _, p := range s.Params {
+	for i, p := range s.Params {
 		dims := p.Shape.Ints()
 		values, err := p.Value.Float32s()
 		if err != nil {
@@ -93,6 +94,7 @@ func (s *Stepper) bindParams() error {
 		if err != nil {
 			return fmt.Errorf("parameter %s: %w", p.Name, err)
 		}
+		s.Params[i].Value = nil // it would keep the whole file in memory
 		s.Weights, s.owned = append(s.Weights, weight), append(s.owned, weight)
 		for _, list := range []*[]*ort.Buffer{&s.Grads, &s.Moments, &s.Squares} {
 			b, err := ort.NewBuffer(onnx.Float, dims...)
@@ -101,7 +103,6 @@ func (s *Stepper) bindParams() error {
 			}
 			*list, s.owned = append(*list, b), append(s.owned, b)
 		}
-		i := len(s.Weights) - 1
 		bindings := []struct {
 			session *ort.Session
 			name    string

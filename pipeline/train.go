@@ -261,12 +261,14 @@ func (t *trainer) save(which string) error {
 	t.state.LogOffset = offset
 	c := &Checkpoint{State: t.state}
 	for i, p := range t.stepper.Params {
-		named := func(b *ort.Buffer) safetensors.Named {
-			return safetensors.Named{Name: p.Name, Tensor: &onnx.Tensor{Type: onnx.Float, Dims: p.Shape.Ints(), Raw: b.Bytes()}}
-		}
-		c.Parameters = append(c.Parameters, named(t.stepper.Weights[i]))
-		c.Moments = append(c.Moments, named(t.stepper.Moments[i]))
-		c.Squares = append(c.Squares, named(t.stepper.Squares[i]))
+		c.Parameters = append(c.Parameters, named(p, t.stepper.Weights[i]))
+		c.Moments = append(c.Moments, named(p, t.stepper.Moments[i]))
+		c.Squares = append(c.Squares, named(p, t.stepper.Squares[i]))
 	}
 	return t.run.SaveCheckpoint(which, c)
+}
+
+// named gives a buffer the parameter's name, without a copy.
+func named(p Param, b *ort.Buffer) safetensors.Named {
+	return safetensors.Named{Name: p.Name, Tensor: &onnx.Tensor{Type: onnx.Float, Dims: p.Shape.Ints(), Raw: b.Bytes()}}
 }
