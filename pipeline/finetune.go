@@ -58,7 +58,8 @@ func Finetune(ctx context.Context, opt FinetuneOptions) (*FinetuneResult, error)
 	if err := t.prepare(ctx, m, opt.ORT, skipped); err != nil {
 		return nil, interrupted(ctx, err)
 	}
-	debug.FreeOSMemory() // the model's file is not needed any more
+	t.graphs.Training, t.graphs.Eval, t.graphs.Optimizer = nil, nil, nil
+	debug.FreeOSMemory() // nothing refers to the model's file any more
 	before, sheet, err := t.start(ctx)
 	if err != nil {
 		return nil, interrupted(ctx, err)
