@@ -140,27 +140,30 @@ func writeSummed(path string, tensors []safetensors.Named) (string, error) {
 
 // install moves a complete temporary folder to where its checkpoint belongs.
 func (r *Run) install(tmp, which string) error {
-	to, old := r.Path(checkpoints, which), r.Path(checkpoints, "."+which+".old")
+	to := r.Path(checkpoints, which)
 	swapped, err := exchange(tmp, to)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		err = os.Rename(tmp, to)
 	case err == nil && !swapped:
-		// A stop between the two renames leaves old, which recover puts back.
-		if err = os.Rename(to, old); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		if err == nil {
-			err = os.Rename(tmp, to)
-		}
-		if err == nil {
-			err = os.RemoveAll(old)
-		}
+		err = displace(tmp, to, r.Path(checkpoints, "."+which+".old"))
 	}
 	if err != nil {
 		return err
 	}
 	return syncFolder(r.Path(checkpoints))
+}
+
+// displace puts tmp where to is, in two renames. A stop between them leaves
+// old, which recover puts back.
+func displace(tmp, to, old string) error {
+	if err := os.Rename(to, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(tmp, to); err != nil {
+		return errors.Join(err, os.Rename(old, to))
+	}
+	return os.RemoveAll(old)
 }
 
 // recover puts a checkpoint back that was being replaced when its process
@@ -195,7 +198,13 @@ func (r *Run) recover() error {
 // LoadCheckpoint reads a checkpoint and verifies it: checksums, and that the
 // moments fit the parameters. ErrNoCheckpoint says that there is none, a
 // *CheckpointError that it is damaged.
-func (r *Run) LoadCheckpoint(which string) (*Checkpoint, error) {
+func (r *Run) LoadCheckpoint(which string) (*Checkpoint, error) { return r.load(which, true) }
+
+// LoadParameters reads a checkpoint without the moments, to use the model
+// rather than to train on.
+func (r *Run) LoadParameters(which string) (*Checkpoint, error) { return r.load(which, false) }
+
+func (r *Run) load(which string, moments bool) (*Checkpoint, error) {
 	folder := r.Path(checkpoints, which)
 	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
 		if r.lock != nil {
@@ -207,14 +216,14 @@ func (r *Run) LoadCheckpoint(which string) (*Checkpoint, error) {
 			return nil, fmt.Errorf("loading checkpoint %s: %w", r.Path(checkpoints, which), ErrNoCheckpoint)
 		}
 	}
-	c, err := readCheckpoint(folder)
+	c, err := readCheckpoint(folder, moments)
 	if err != nil && r.lock == nil {
-		c, err = readCheckpoint(folder) // it may have been replaced while we read
+		c, err = readCheckpoint(folder, moments) // it may have been replaced while we read
 	}
 	return c, err
 }
 
-func readCheckpoint(folder string) (*Checkpoint, error) {
+func readCheckpoint(folder string, moments bool) (*Checkpoint, error) {
 	c := &Checkpoint{}
 	text, err := os.ReadFile(filepath.Join(folder, stateName))
 	if err != nil {
@@ -225,6 +234,9 @@ func readCheckpoint(folder string) (*Checkpoint, error) {
 	}
 	if c.Parameters, err = c.State.read(folder, parametersName); err != nil {
 		return nil, err
+	}
+	if !moments {
+		return c, nil
 	}
 	optimizer, err := c.State.read(folder, optimizerName)
 	if err != nil {

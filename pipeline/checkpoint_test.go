@@ -187,6 +187,28 @@ func TestInterruptedReplacementIsRecovered(t *testing.T) {
 	}
 }
 
+func TestCheckpointIsReplacedWithoutExchangeToo(t *testing.T) {
+	r := newRun(t)
+	for step := range 3 {
+		if err := r.SaveCheckpoint("x", checkpointAt(step, 5)); err != nil {
+			t.Fatal(err)
+		}
+		if err := displace(r.Path(checkpoints, "x"), r.Path(checkpoints, Last), r.Path(checkpoints, ".last.old")); err != nil {
+			t.Fatal(err)
+		}
+		c, err := r.LoadCheckpoint(Last)
+		if err != nil || at(t, c) != step {
+			t.Fatalf("step %d: %v", step, err)
+		}
+	}
+	if err := displace(r.Path("nowhere"), r.Path(checkpoints, Last), r.Path(checkpoints, ".last.old")); err == nil {
+		t.Error("nothing took the checkpoint's place")
+	}
+	if c, err := r.LoadParameters(Last); err != nil || at(t, c) != 2 || c.Moments != nil {
+		t.Errorf("after a failure: %+v %v", c, err)
+	}
+}
+
 // TestSaverProcess is no test: others run it as a process of its own.
 func TestSaverProcess(t *testing.T) {
 	dir := os.Getenv("RELEVIT_TEST_SAVE_IN")

@@ -152,10 +152,10 @@ func (e *exporter) openRun(dir string, opt ExportOptions) error {
 	if which == "" {
 		which = Best
 	}
-	c, err := run.LoadCheckpoint(which)
+	c, err := run.LoadParameters(which)
 	if errors.Is(err, ErrNoCheckpoint) && opt.Checkpoint == "" {
 		which = Last
-		c, err = run.LoadCheckpoint(which)
+		c, err = run.LoadParameters(which)
 	}
 	if err != nil {
 		return err

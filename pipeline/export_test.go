@@ -149,6 +149,43 @@ func TestExportStatesSourceAndPreprocessingOfForeignModels(t *testing.T) {
 	}
 }
 
+func TestExportKeepsStoredTypes(t *testing.T) {
+	run, base := trainedRun(t)
+	m, _, err := onnx.ReadModel(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := m.Graph.Find("head.weight")
+	if v.Data, err = v.Data.As(onnx.Float16); err != nil {
+		t.Fatal(err)
+	}
+	v.Type = onnx.Float16
+	if err := onnx.WriteModel(run.Artifact(sourceArtifact), m, onnx.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	want, err := scaled(t, base, "head.weight", 2).As(onnx.Float16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, _, err := onnx.ReadModel(export(t, run.Dir, "out.onnx", ExportOptions{}).Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := safetensors.Open(export(t, run.Dir, "out.safetensors", ExportOptions{}).Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone, err := f.Tensor("head.weight")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for format, got := range map[string]*onnx.Tensor{FormatONNX: after.Graph.Find("head.weight").Data, FormatSafetensors: alone} {
+		if got.Type != onnx.Float16 || !bytes.Equal(got.Raw, want.Raw) {
+			t.Errorf("%s holds %v, want the new numbers in float16", format, got.Type)
+		}
+	}
+}
+
 func TestExportedSafetensorsConvertBackToTheSameModel(t *testing.T) {
 	run, base := trainedRun(t)
 	e := export(t, run.Dir, "out.safetensors", ExportOptions{})
