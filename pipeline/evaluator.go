@@ -2,9 +2,7 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline/dataset"
@@ -98,35 +96,15 @@ type Evaluated struct {
 	Losses     map[string]float64
 }
 
+// Overlap compares the map with the mask: the share of the relevance on the
+// foreground, and the intersection over union of the mask (above a half) with
+// where the map exceeds its mean. ok is false where either is empty.
+func (p Evaluated) Overlap() (share, iou float64, ok bool) { return overlap(p.Map, p.Mask) }
+
 // Each evaluates every sample of a loader that fills the evaluator's slot, in
 // the loader's order.
 func (e *Evaluator) Each(ctx context.Context, l *dataset.Loader, f func(Evaluated) error) error {
-	epoch, err := l.Epoch(ctx, 0, 0)
-	if err != nil {
-		return err
-	}
-	defer epoch.Close()
-	for {
-		batch, err := epoch.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := e.session.Run(); err != nil {
-			return err
-		}
-		for i := range batch.Count {
-			if batch.Replaced[i] {
-				continue
-			}
-			if err := f(e.picture(batch, i)); err != nil {
-				return err
-			}
-		}
-		epoch.Release(batch)
-	}
+	return eachPicture(ctx, l, e.session, func(batch *dataset.Batch, i int) error { return f(e.picture(batch, i)) })
 }
 
 func (e *Evaluator) picture(batch *dataset.Batch, i int) Evaluated {

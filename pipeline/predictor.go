@@ -83,6 +83,15 @@ func (p *Predictor) Slot() dataset.Slot { return dataset.Slot{Images: p.image.Fl
 // Each runs every sample of a loader that fills the predictor's slot. logits
 // (C) is a view, good until the next batch. Corrupt pictures are left out.
 func (p *Predictor) Each(ctx context.Context, l *dataset.Loader, f func(sample int, label int64, logits []float32) error) error {
+	return eachPicture(ctx, l, p.session, func(batch *dataset.Batch, i int) error {
+		return f(batch.Samples[i], batch.Labels[i], p.logits.Float32s()[i*p.Classes:][:p.Classes])
+	})
+}
+
+// eachPicture runs a session on every batch of a loader that fills its inputs,
+// and calls f for every picture, in the loader's order. Stand-ins for corrupt
+// pictures are left out.
+func eachPicture(ctx context.Context, l *dataset.Loader, session *ort.Session, f func(batch *dataset.Batch, i int) error) error {
 	epoch, err := l.Epoch(ctx, 0, 0)
 	if err != nil {
 		return err
@@ -96,14 +105,14 @@ func (p *Predictor) Each(ctx context.Context, l *dataset.Loader, f func(sample i
 		if err != nil {
 			return err
 		}
-		if err := p.session.Run(); err != nil {
+		if err := session.Run(); err != nil {
 			return err
 		}
 		for i := range batch.Count {
 			if batch.Replaced[i] {
 				continue
 			}
-			if err := f(batch.Samples[i], batch.Labels[i], p.logits.Float32s()[i*p.Classes:][:p.Classes]); err != nil {
+			if err := f(batch, i); err != nil {
 				return err
 			}
 		}
