@@ -77,37 +77,28 @@ func gatherND(c *call) {
 
 // scatterElements overwrites (reduction none) or adds.
 func scatterElements(c *call) {
-	b, axis := c.b, []onnx.Attr{{Name: "axis", Value: c.n.Int("axis", 0)}}
-	switch c.n.Str("reduction", "none") {
-	case "add":
-		c.give(0, c.dy[0])
-	case "none":
-		if c.needs(0) {
-			c.give(0, b.Op("ScatterElements", axis, c.dy[0], c.x(1), zerosLike(b, c.x(2))))
-		}
-	default:
-		c.unsupported("reduction %s", c.n.Str("reduction", ""))
-		return
-	}
-	if c.needs(2) {
-		c.give(2, b.Op("GatherElements", axis, c.dy[0], c.x(1)))
-	}
+	axis := []onnx.Attr{{Name: "axis", Value: c.n.Int("axis", 0)}}
+	scattered(c, "GatherElements", axis)
 }
 
-func scatterND(c *call) {
+func scatterND(c *call) { scattered(c, "GatherND", nil) }
+
+// scattered is the rule of both scatters: the data's cotangent loses what was
+// overwritten, the updates' is gathered where they went.
+func scattered(c *call, gather string, attrs []onnx.Attr) {
 	b := c.b
-	switch c.n.Str("reduction", "none") {
+	switch reduction := c.n.Str("reduction", "none"); reduction {
 	case "add":
 		c.give(0, c.dy[0])
 	case "none":
 		if c.needs(0) {
-			c.give(0, b.Op("ScatterND", nil, c.dy[0], c.x(1), zerosLike(b, c.x(2))))
+			c.give(0, b.Op(c.n.Op, attrs, c.dy[0], c.x(1), zerosLike(b, c.x(2))))
 		}
 	default:
-		c.unsupported("reduction %s", c.n.Str("reduction", ""))
+		c.unsupported("reduction %s", reduction)
 		return
 	}
 	if c.needs(2) {
-		c.give(2, b.Op("GatherND", nil, c.dy[0], c.x(1)))
+		c.give(2, b.Op(gather, attrs, c.dy[0], c.x(1)))
 	}
 }
