@@ -163,7 +163,7 @@ func (v *trainingView) epoch(r pipeline.EpochRecord) {
 
 func (v *trainingView) progress(what string, done, total int) {
 	if v.aside == nil || v.what != what {
-		v.endAside()
+		v.close()
 		v.aside, v.what = v.c.meter(what, "pictures", 0, total), what
 	}
 	v.aside.set(done, "")
@@ -186,6 +186,8 @@ func (v *trainingView) endAside() {
 	}
 }
 
+// close takes the bars off the screen; the one of training comes back with its
+// next step.
 func (v *trainingView) close() {
 	v.endAside()
 	if v.steps != nil {
