@@ -79,7 +79,7 @@ func Finetune(ctx context.Context, opt FinetuneOptions) (*FinetuneResult, error)
 
 // interrupted turns the error of a cancelled context into ErrInterrupted.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	if stopped(ctx, err) {
 		return ErrInterrupted
 	}
 	return err

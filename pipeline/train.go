@@ -97,24 +97,28 @@ func (s *epochSum) add(r StepRecord) {
 
 // loop trains from the trainer's state to the end.
 func (t *trainer) loop(ctx context.Context) error {
-	for t.state.Epoch < t.cfg.Epochs && !t.finished() {
-		if err := t.epoch(ctx); err != nil {
-			if ctx.Err() == nil {
-				return err
-			}
+	// Having begun, an epoch is also ended, by a resumed run too.
+	for t.state.Epoch < t.cfg.Epochs && (t.state.Step > 0 || !t.finished()) {
+		err := t.epoch(ctx)
+		if err == nil {
+			err = t.endEpoch(ctx)
+		}
+		switch {
+		case stopped(ctx, err):
 			if err := t.save(Last); err != nil {
 				return err
 			}
 			return ErrInterrupted
-		}
-		if err := t.endEpoch(ctx); err != nil {
-			if ctx.Err() != nil { // the epoch's end is repeated on resume
-				return ErrInterrupted
-			}
+		case err != nil:
 			return err
 		}
 	}
 	return t.save(Last)
+}
+
+// stopped reports whether an error says no more than that ctx ended.
+func stopped(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
 }
 
 // finished reports whether the configuration's number of steps is made.
