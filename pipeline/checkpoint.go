@@ -167,7 +167,7 @@ func displace(tmp, to, old string) error {
 }
 
 // recover puts a checkpoint back that was being replaced when its process
-// ended, and removes what isn't whole.
+// ended, and removes what isn't whole: hidden files, in the run's own folders.
 func (r *Run) recover() error {
 	folder := r.Path(checkpoints)
 	for _, which := range []string{Last, Best} {
@@ -178,18 +178,24 @@ func (r *Run) recover() error {
 			}
 		}
 	}
-	entries, err := os.ReadDir(folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return os.MkdirAll(folder, 0o777)
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			if err := os.RemoveAll(filepath.Join(folder, e.Name())); err != nil {
-				return err
+	var unfinished []string
+	for _, name := range append([]string{"."}, runFolders...) {
+		if err := os.MkdirAll(r.Path(name), 0o777); err != nil {
+			return explainFull(err)
+		}
+		entries, err := os.ReadDir(r.Path(name))
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), ".") && (name != "." || strings.HasSuffix(e.Name(), ".tmp")) {
+				unfinished = append(unfinished, r.Path(name, e.Name()))
 			}
+		}
+	}
+	for _, path := range unfinished {
+		if err := os.RemoveAll(path); err != nil {
+			return err
 		}
 	}
 	return syncFolder(folder)

@@ -36,7 +36,9 @@ type Run struct {
 	Dir    string
 	Config *configs.Config // as resolved when the run began
 
-	lock *os.File // nil if the run is only read
+	lock  *os.File // nil if the run is only read
+	fresh bool     // made by this process
+	made  []string // folders that didn't exist before, deepest first
 }
 
 // ErrNoRun says that a folder holds no run.
@@ -59,6 +61,7 @@ func (e *ExistsError) ExitCode() int { return 2 }
 func CreateRun(dir string, cfg *configs.Config) (*Run, error) {
 	r := &Run{Dir: dir, Config: cfg}
 	if err := r.create(); err != nil {
+		err = errors.Join(err, r.abandon())
 		r.Close()
 		return nil, fmt.Errorf("making the run folder: %w", err)
 	}
@@ -72,6 +75,12 @@ func (r *Run) create() error {
 	}
 	if _, err := leftovers(r.Dir); err != nil {
 		return err
+	}
+	for dir := filepath.Clean(r.Dir); ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		r.made = append(r.made, dir)
 	}
 	if err := os.MkdirAll(r.Dir, 0o777); err != nil {
 		return explainFull(err)
@@ -89,6 +98,7 @@ func (r *Run) create() error {
 			return err
 		}
 	}
+	r.fresh = true
 	for _, name := range runFolders {
 		if err := os.MkdirAll(r.Path(name), 0o777); err != nil {
 			return explainFull(err)
@@ -130,6 +140,24 @@ func leftovers(dir string) ([]string, error) {
 		}
 	}
 	return old, nil
+}
+
+// abandon removes a run that this process made and that has no checkpoint.
+func (r *Run) abandon() error {
+	if !r.fresh {
+		return nil
+	}
+	names, err := leftovers(r.Dir)
+	if exists := (*ExistsError)(nil); errors.As(err, &exists) {
+		return nil
+	}
+	for _, name := range append(names, lockName) {
+		err = errors.Join(err, os.RemoveAll(r.Path(name)))
+	}
+	for _, dir := range r.made {
+		os.Remove(dir) // which fails where something else has come in
+	}
+	return err
 }
 
 // OpenRun opens a run to go on with it, and locks it for this process. What an
@@ -228,6 +256,10 @@ func (r *Run) takeLock() error {
 		f.Close()
 		return fmt.Errorf("locking %s: %w", r.Path(lockName), err)
 	}
+	if !isAt(f, r.Path(lockName)) { // its holder removed it, see abandon
+		f.Close()
+		return r.takeLock()
+	}
 	r.lock = f
 	host, _ := os.Hostname() // only serves the message above
 	text, err := json.Marshal(holder{PID: os.Getpid(), Host: host, Since: time.Now().Round(time.Second)})
@@ -239,4 +271,14 @@ func (r *Run) takeLock() error {
 	}
 	_, err = f.WriteAt(append(text, '\n'), 0)
 	return explainFull(err)
+}
+
+// isAt reports whether a file is still the one at a path.
+func isAt(f *os.File, path string) bool {
+	held, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(held, there)
 }
