@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime/debug"
+	"slices"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models/safetensors"
@@ -42,20 +45,25 @@ type FinetuneResult struct {
 
 // Finetune trains a model as its configuration says and leaves everything in
 // the run folder. When ctx ends it saves and returns ErrInterrupted.
-func Finetune(ctx context.Context, opt FinetuneOptions) (*FinetuneResult, error) {
+// A new run that fails before its first checkpoint leaves nothing behind.
+func Finetune(ctx context.Context, opt FinetuneOptions) (result *FinetuneResult, err error) {
 	run, cfg, err := openOrCreate(opt)
 	if err != nil {
 		return nil, err
 	}
-	defer run.Close()
-	t := &trainer{run: run, cfg: cfg, hooks: opt.Hooks, tool: opt.Tool}
+	defer func() {
+		if err != nil && !errors.Is(err, ErrInterrupted) {
+			err = errors.Join(err, run.abandon())
+		}
+		run.Close()
+	}()
+	t := &trainer{run: run, cfg: cfg, hooks: opt.Hooks, tool: opt.Tool, skipped: map[string]bool{}}
 	defer t.close()
-	m, err := OpenModel(cfg.Model, opt.Open)
+	m, err := t.openModel(opt.Open)
 	if err != nil {
 		return nil, err
 	}
-	skipped := map[string]bool{}
-	if err := t.prepare(ctx, m, opt.ORT, skipped); err != nil {
+	if err := t.prepare(ctx, m, opt.ORT); err != nil {
 		return nil, interrupted(ctx, err)
 	}
 	t.graphs.Training, t.graphs.Eval, t.graphs.Optimizer = nil, nil, nil
@@ -67,14 +75,21 @@ func Finetune(ctx context.Context, opt FinetuneOptions) (*FinetuneResult, error)
 	if err := t.loop(ctx); err != nil {
 		return nil, err
 	}
-	result, err := t.finish(ctx, before, sheet, opt.Command)
-	if err != nil {
+	if result, err = t.finish(ctx, before, sheet, opt.Command); err != nil {
 		return nil, interrupted(ctx, err)
 	}
-	for id := range skipped {
-		result.Skipped = append(result.Skipped, id)
-	}
+	result.Skipped = slices.Sorted(maps.Keys(t.skipped))
 	return result, nil
+}
+
+// openModel opens the model to train: the copy in the run folder if there is
+// one, whatever has become of the user's file, and of options, since.
+func (t *trainer) openModel(opt ModelOptions) (*Model, error) {
+	kept := t.run.Artifact(sourceArtifact)
+	if _, err := os.Stat(kept); err == nil {
+		return OpenModel(kept, ModelOptions{Find: opt.Find})
+	}
+	return OpenModel(t.cfg.Model, opt)
 }
 
 // interrupted turns the error of a cancelled context into ErrInterrupted.
@@ -115,7 +130,7 @@ func openOrCreate(opt FinetuneOptions) (*Run, *configs.Config, error) {
 }
 
 // prepare builds graphs and sessions, lists the data, and opens the log.
-func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options, skipped map[string]bool) error {
+func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options) error {
 	batch := int64(t.cfg.Batch)
 	var err error
 	if t.graphs, err = m.NewGraphs(batch, ObjectiveOf(t.cfg), AdamWOf(t.cfg), t.cfg.Freezes); err != nil {
@@ -131,12 +146,7 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options, skippe
 		return err
 	}
 	size := t.evaluator.size
-	loading := dataset.Options{Batch: t.cfg.Batch, Seed: t.cfg.Seed, Workers: t.cfg.Workers, Strict: t.cfg.Strict, OnCorrupt: func(c dataset.Corrupt) {
-		skipped[c.Sample.ID] = true
-		if t.hooks.OnWarning != nil {
-			t.hooks.OnWarning(fmt.Sprintf("skipped: %v", c.Err))
-		}
-	}}
+	loading := dataset.Options{Batch: t.cfg.Batch, Seed: t.cfg.Seed, Workers: t.cfg.Workers, Strict: t.cfg.Strict, OnCorrupt: t.skip}
 	if loading.Preprocess, err = preprocessFor(t.cfg, m, int64(size[0]), int64(size[1])); err != nil {
 		return err
 	}
@@ -158,14 +168,35 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options, skippe
 	return err
 }
 
+// skip reports a picture that can't be decoded, once, though several loaders
+// come upon it.
+func (t *trainer) skip(c dataset.Corrupt) {
+	path := c.Sample.ImagePath
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if t.skipped[path] {
+		return
+	}
+	t.skipped[path] = true
+	if t.hooks.OnWarning != nil {
+		t.hooks.OnWarning(fmt.Sprintf("skipped: %v", c.Err))
+	}
+}
+
 // keepArtifacts writes the graphs, and the model whose parameters they train,
-// into the run folder, unless an earlier start did.
+// into the run folder, unless an earlier start did: the model is there once
+// everything is.
 func (t *trainer) keepArtifacts(m *Model) error {
+	if _, err := os.Stat(t.run.Artifact(sourceArtifact)); err == nil {
+		return nil
+	}
+	folder := t.run.Path(artifactsName)
+	if err := errors.Join(os.RemoveAll(folder), os.Mkdir(folder, 0o777)); err != nil {
+		return fmt.Errorf("keeping the graphs: %w", explainFull(err))
+	}
 	graphs := map[string]*onnx.Graph{"training_model.onnx": t.graphs.Training, "eval_model.onnx": t.graphs.Eval, "optimizer_model.onnx": t.graphs.Optimizer}
 	for name, g := range graphs {
-		if _, err := os.Stat(t.run.Artifact(name)); err == nil {
-			continue
-		}
 		data, err := Encode(g)
 		if err != nil {
 			return err
@@ -177,10 +208,7 @@ func (t *trainer) keepArtifacts(m *Model) error {
 			return err
 		}
 	}
-	if _, err := os.Stat(t.run.Artifact(sourceArtifact)); err == nil {
-		return nil
-	}
-	return m.Document.WriteFile(t.run.Artifact(sourceArtifact))
+	return explainFull(m.Document.WriteFile(t.run.Artifact(sourceArtifact)))
 }
 
 // sourceArtifact is the user's own graph, or a checkpoint's conversion, as it

@@ -41,20 +41,14 @@ type Plan struct {
 // ErrInterrupted says that a run was stopped, and saved, before its end.
 var ErrInterrupted = errors.New("interrupted; the run is saved, go on with --resume")
 
-// NotFiniteError says that the loss is no longer a number. Nothing was updated.
+// NotFiniteError says that a loss or a parameter is no longer a number.
 type NotFiniteError struct {
-	Record StepRecord
-	Saved  bool // the parameters before the step are in the last checkpoint
+	Found  string     // what is no number, and where in the run
+	Advice string     // what is saved, and what to do
+	Record StepRecord // of the step where it was found, if it was found in one
 }
 
-func (e *NotFiniteError) Error() string {
-	saved := "the last checkpoint is as it was"
-	if e.Saved {
-		saved = "the parameters before this step are saved"
-	}
-	return fmt.Sprintf("the loss is %v in epoch %d, step %d (learning rate %.3g): %s; lower lr, or check the model and the masks",
-		e.Record.Loss, e.Record.Epoch, e.Record.Step, e.Record.LR, saved)
-}
+func (e *NotFiniteError) Error() string { return e.Found + ": " + e.Advice }
 
 // trainer is one run at work.
 type trainer struct {
@@ -76,6 +70,7 @@ type trainer struct {
 	log        *Log
 	state      State
 	sum        epochSum
+	skipped    map[string]bool // pictures that can't be decoded, by absolute path
 }
 
 // epochSum averages an epoch's steps.
@@ -193,17 +188,29 @@ func (t *trainer) step(batch *dataset.Batch) (StepRecord, error) {
 
 // notFinite saves the parameters if they are still good.
 func (t *trainer) notFinite(r StepRecord) error {
-	for _, w := range t.stepper.Weights {
+	e := &NotFiniteError{Record: r, Found: fmt.Sprintf("the loss is %v in epoch %d, step %d (learning rate %.3g)", r.Loss, r.Epoch, r.Step, r.LR),
+		Advice: "the parameters before this step are saved; lower lr, or check the model and the masks"}
+	err := t.save(Last)
+	if bad := (*NotFiniteError)(nil); errors.As(err, &bad) {
+		e.Advice = lowerRate
+		return e
+	}
+	return errors.Join(err, e)
+}
+
+const lowerRate = "the last checkpoint is as it was; lower lr, or check the model and the masks"
+
+// checkWeights finds the first parameter that is not finite.
+func (t *trainer) checkWeights() error {
+	for i, w := range t.stepper.Weights {
 		for _, v := range w.Float32s() {
 			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return &NotFiniteError{Record: r}
+				return &NotFiniteError{Advice: lowerRate,
+					Found: fmt.Sprintf("parameter %s holds %v after %d steps", t.stepper.Params[i].Name, v, t.state.GlobalStep)}
 			}
 		}
 	}
-	if err := t.save(Last); err != nil {
-		return err
-	}
-	return &NotFiniteError{Record: r, Saved: true}
+	return nil
 }
 
 // endEpoch validates, keeps the best, logs and saves.
@@ -243,7 +250,8 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 	return nil
 }
 
-// validate evaluates the held-out pictures with the present parameters.
+// validate evaluates the held-out pictures with the present parameters. A loss
+// that is no number would choose no best checkpoint: that is an error.
 func (t *trainer) validate(ctx context.Context) (*Metrics, error) {
 	var sum tally
 	err := t.evaluator.Each(ctx, t.checker, func(p Evaluated) error {
@@ -253,11 +261,26 @@ func (t *trainer) validate(ctx context.Context) (*Metrics, error) {
 		}
 		return nil
 	})
-	return sum.metrics(), err
+	if err != nil {
+		return nil, err
+	}
+	m := sum.metrics()
+	if loss := float64(m.Loss); math.IsNaN(loss) || math.IsInf(loss, 0) {
+		e := &NotFiniteError{Found: fmt.Sprintf("the loss on the held-out pictures is %v after %d steps", loss, t.state.GlobalStep), Advice: lowerRate}
+		if t.state.GlobalStep == 0 {
+			e.Advice = "the model itself gives no numbers; check its weights and how pictures are prepared"
+		}
+		return nil, e
+	}
+	return m, nil
 }
 
-// save writes a checkpoint of the present state.
+// save writes a checkpoint of the present state, never of parameters from which
+// nothing can go on.
 func (t *trainer) save(which string) error {
+	if err := t.checkWeights(); err != nil {
+		return err
+	}
 	offset, err := t.log.Mark()
 	if err != nil {
 		return err
