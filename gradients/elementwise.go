@@ -124,10 +124,16 @@ func sigmoid(c *call) {
 
 func softplus(c *call) { c.give(0, c.b.Mul(c.dy[0], c.b.Op("Sigmoid", nil, c.x(0)))) }
 
+// keep leaves v where a condition holds and puts zero elsewhere. It multiplies,
+// because ONNX Runtime's Where takes 20 times as long on the CPU.
+func keep(b *onnx.Builder, condition, v *onnx.Value) *onnx.Value {
+	return b.Mul(v, b.Cast(condition, v.Type))
+}
+
 // relu passes nothing at 0, as torch.relu.
 func relu(c *call) {
 	b, x := c.b, c.x(0)
-	c.give(0, b.Where(b.Op("Greater", nil, x, b.Scalar(0, x)), c.dy[0], b.Scalar(0, c.dy[0])))
+	c.give(0, keep(b, b.Op("Greater", nil, x, b.Scalar(0, x)), c.dy[0]))
 }
 
 func leakyRelu(c *call) {
@@ -141,7 +147,7 @@ func hardSigmoid(c *call) {
 	b, y := c.b, c.y(0)
 	inside := b.Op("And", nil, b.Op("Greater", nil, y, b.Scalar(0, y)), b.Op("Less", nil, y, b.Scalar(1, y)))
 	slope := float64(c.n.Float("alpha", 0.2))
-	c.give(0, b.Where(inside, b.Scale(c.dy[0], slope), b.Scalar(0, c.dy[0])))
+	c.give(0, keep(b, inside, b.Scale(c.dy[0], slope)))
 }
 
 // hardSwish is x max(0, min(1, x/6 + 1/2)).
@@ -188,23 +194,22 @@ func clip(c *call) {
 		return
 	}
 	dx := c.dy[0]
-	zero := b.Scalar(0, dx)
 	if low := c.x(1); low != nil {
-		dx = b.Where(b.Op("GreaterOrEqual", nil, x, low), dx, zero)
+		dx = keep(b, b.Op("GreaterOrEqual", nil, x, low), dx)
 	}
 	if high := c.x(2); high != nil {
-		dx = b.Where(b.Op("LessOrEqual", nil, x, high), dx, zero)
+		dx = keep(b, b.Op("LessOrEqual", nil, x, high), dx)
 	}
 	c.give(0, dx)
 }
 
 func where(c *call) {
-	b, zero := c.b, c.b.Scalar(0, c.dy[0])
+	b := c.b
 	if c.needs(1) {
-		c.give(1, b.Where(c.x(0), c.dy[0], zero))
+		c.give(1, keep(b, c.x(0), c.dy[0]))
 	}
 	if c.needs(2) {
-		c.give(2, b.Where(c.x(0), zero, c.dy[0]))
+		c.give(2, keep(b, b.Op("Not", nil, c.x(0)), c.dy[0]))
 	}
 }
 

@@ -170,9 +170,10 @@ func perImage(b *onnx.Builder, v *onnx.Value, reduce string) *onnx.Value {
 // reverse exchanges 0 and 1 in a mask and leaves fractions, on the edge of the
 // foreground, as they are.
 func reverse(b *onnx.Builder, mask *onnx.Value) *onnx.Value {
-	zero, one := b.Scalar(0, mask), b.Scalar(1, mask)
-	off := b.Where(b.Op("Equal", nil, mask, zero), one, mask)
-	return b.Where(b.Op("Equal", nil, mask, one), zero, off)
+	is := func(x float64) *onnx.Value {
+		return b.Cast(b.Op("Equal", nil, mask, b.Scalar(x, mask)), mask.Type)
+	}
+	return b.Sub(b.Add(mask, is(0)), is(1))
 }
 
 // crossEntropy of logits / temperature towards target (B): (B).

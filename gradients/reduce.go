@@ -117,7 +117,7 @@ func reduceExtremum(c *call) {
 		axis := r.axes[0]
 		op := map[string]string{"ReduceMax": "ArgMax", "ReduceMin": "ArgMin"}[c.n.Op]
 		at := b.Op(op, []onnx.Attr{{Name: "axis", Value: axis}, {Name: "keepdims", Value: int64(1)}}, x)
-		c.give(0, b.Where(b.Op("Equal", nil, at, positions(b, x, axis)), r.dy, b.Scalar(0, x)))
+		c.give(0, keep(b, b.Op("Equal", nil, at, positions(b, x, axis)), r.dy))
 		return
 	}
 	hit := b.Cast(b.Op("Equal", nil, x, r.y), x.Type)

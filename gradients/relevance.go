@@ -131,8 +131,8 @@ func (s Subject) picture(b *onnx.Builder, row *onnx.Value) (scaled, constant *on
 	low := b.Reduce("ReduceMin", flat, true, 1)
 	span := b.Sub(b.Reduce("ReduceMax", flat, true, 1), low)
 	constant = b.Named("relevance/constant", b.Op("LessOrEqual", nil, span, b.Scalar(0, span))) // (B,1)
-	m := b.Div(b.Sub(flat, low), b.Where(constant, b.Scalar(1, span), span))
-	m = b.Where(constant, b.Scalar(0, m), m)
+	// Divided by infinity, a constant picture and its gradient are zero.
+	m := b.Div(b.Sub(flat, low), b.Where(constant, b.Scalar(math.Inf(1), span), span))
 	return b.Named("relevance/map", b.Reshape(m, onnx.Shape{batch, onnx.D(1), onnx.D(h), onnx.D(w)})), constant
 }
 
