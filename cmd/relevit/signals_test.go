@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestInterruptedRunIsSavedAndResumesToTheSameBits sends both signals, while
+// steps are made and while the epoch's end is validated.
+func TestInterruptedRunIsSavedAndResumesToTheSameBits(t *testing.T) {
+	work := newWorkplace(t)
+	rare := []string{"--threads", "1", "finetune", "-c", "c.yaml", "--set", "checkpoint.every_steps=0", "--set", "checkpoint.every_epochs=0"}
+	whole := filepath.Join(work, "whole")
+	mustRun(t, work, append(rare, "-o", whole)...)
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(s.String(), func(t *testing.T) {
+			run := filepath.Join(work, fmt.Sprint("run", int(s)))
+			args := append(rare, "-o", run)
+			for lines := 3 + rand.IntN(3); lines < 30; lines += 3 + rand.IntN(10) {
+				code, said := signalAt(t, work, args, run, lines, s)
+				if code != interrupted || !bytes.Contains(said, []byte("--resume")) {
+					t.Fatalf("at line %d: exit code %d, want %d; it said\n%s", lines, code, interrupted, said)
+				}
+				// Nothing is made twice: every step that the log has is saved.
+				if at := (&watched{dir: run}).logged(); at < lines {
+					t.Fatalf("the log has %d lines, at least %d were there", at, lines)
+				}
+				mark := read(t, run, "checkpoints", "last", "state.json")
+				if offset := fmt.Sprintf(`"log_offset": %d,`, len(read(t, run, "log.jsonl"))); !bytes.Contains(mark, []byte(offset)) {
+					t.Errorf("the checkpoint is not of the log's end, %s\n%s", offset, mark)
+				}
+				args = []string{"--threads", "1", "--json", "finetune", "--resume", "-o", run}
+			}
+			mustRun(t, work, args...)
+			sameRuns(t, whole, run)
+		})
+	}
+}
+
+// TestSecondInterruptEndsAtOnce hangs a command on a configuration that is a
+// pipe into which nobody writes.
+func TestSecondInterruptEndsAtOnce(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "c.yaml")
+	if err := syscall.Mkfifo(pipe, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cmd := relevit(filepath.Dir(pipe), "finetune", "-c", pipe)
+	cmd.Stderr = io.Discard
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	// Opening it for writing succeeds once the other end is open.
+	for {
+		f, err := os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err == nil {
+			defer f.Close()
+			break
+		}
+		select {
+		case err := <-done:
+			t.Fatalf("it ended: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	cmd.Process.Signal(os.Interrupt)
+	select {
+	case err := <-done:
+		t.Fatalf("nothing hung: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	cmd.Process.Signal(os.Interrupt)
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		cmd.Process.Kill()
+		t.Fatal("the second interrupt did not end it")
+	}
+	if status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGINT {
+		t.Errorf("it ended with %v, want it ended by the signal", cmd.ProcessState)
+	}
+}
+
+// signalAt starts a command, sends it a signal once the run's log has so many
+// lines, and returns how it exited and what it said.
+func signalAt(t *testing.T, dir string, args []string, run string, lines int, s os.Signal) (code int, said []byte) {
+	t.Helper()
+	cmd := relevit(dir, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w := &watched{dir: run}
+	for deadline := time.Now().Add(time.Minute); w.logged() < lines && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Microsecond)
+	}
+	if err := cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	return cmd.ProcessState.ExitCode(), out.Bytes()
+}
