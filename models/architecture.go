@@ -104,15 +104,19 @@ func (a *Architecture) Title() string {
 	return fmt.Sprintf("%s_%s%s_patch%s_%s", a.Family, size, distilled, patch, image)
 }
 
-// Describe says in words what the model is.
+// Describe says in words what the model is, beside its Title.
 func (a *Architecture) Describe() string {
 	g := a.Grid()
 	head := fmt.Sprintf("%d classes", a.Classes)
 	if a.Classes == 0 {
 		head = "no classifier"
 	}
-	return fmt.Sprintf("%s: %d blocks, width %d, %d heads, %dx%d patches of %dx%d pixels, %d prefix tokens, %s",
-		a.Title(), a.Depth, a.Width, a.Heads, g[0], g[1], a.Patch[0], a.Patch[1], a.Prefix(), head)
+	prefix := "1 prefix token"
+	if n := a.Prefix(); n != 1 {
+		prefix = fmt.Sprintf("%d prefix tokens", n)
+	}
+	return fmt.Sprintf("%d blocks, width %d, %d heads, %dx%d patches of %dx%d pixels, %s, %s",
+		a.Depth, a.Width, a.Heads, g[0], g[1], a.Patch[0], a.Patch[1], prefix, head)
 }
 
 // spec is a tensor that an architecture has.

@@ -61,7 +61,7 @@ func Build(c *Checkpoint, a *Architecture, opt BuildOptions) (*onnx.Model, error
 		reduceByAttribute(g)
 	}
 	m := &onnx.Model{IRVersion: ir, Producer: "relevit", ProducerVersion: opt.Version, Graph: g,
-		Doc: a.Describe(), Opsets: []onnx.Opset{{Domain: "", Version: opset}}}
+		Doc: a.Title() + ": " + a.Describe(), Opsets: []onnx.Opset{{Domain: "", Version: opset}}}
 	m.Metadata, err = metadata(c, a, opt.Version)
 	return m, err
 }

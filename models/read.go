@@ -236,7 +236,7 @@ func (r *reading) heads(opt Options) error {
 		return r.fail("state it by --arch, as in --arch '{\"num_heads\": 3}'", "the tensors don't tell the number of heads of width %d", a.Width)
 	}
 	a.Heads = a.Width / d
-	r.warn("the number of heads is a guess: %d of %d dimensions each; if it is another, state it by --arch, as in --arch '{\"num_heads\": %d}'",
+	r.warn("the number of heads is a guess: %d of %d dimensions each; if it is another, state it by --heads, or by --arch as in --arch '{\"num_heads\": %d}'",
 		a.Heads, d, max(1, a.Heads/2))
 	return nil
 }
@@ -256,7 +256,7 @@ func (r *reading) image(opt Options) error {
 		return patches+prefix == n || patches == n
 	}
 	if opt.ImageSize != [2]int{} {
-		return r.stateImage(opt.ImageSize, "the option for the image size", n, fits)
+		return r.stateImage(opt.ImageSize, "as stated", n, fits)
 	}
 	for _, s := range r.statements {
 		if s.args.Image == nil {
@@ -274,7 +274,10 @@ func (r *reading) image(opt Options) error {
 	for _, patches := range []int{n - prefix, n} {
 		if root, ok := squareRoot(patches); ok {
 			fits([2]int{root * a.Patch[0], root * a.Patch[1]})
-			a.NoEmbedClass = patches == n && prefix > 0
+			if a.NoEmbedClass = patches == n && prefix > 0; a.NoEmbedClass {
+				r.warn("the image size is a guess: the %d position embeddings are taken for %dx%d patches without the prefix tokens, as %d are no square; "+
+					"if it is another, state it by --image-size ROWSxCOLUMNS", n, root, root, n-prefix)
+			}
 			return nil
 		}
 	}
@@ -285,14 +288,14 @@ func (r *reading) image(opt Options) error {
 func (r *reading) stateImage(size [2]int, source string, n int, fits func([2]int) bool) error {
 	p := r.a.Patch
 	if size[0] < p[0] || size[1] < p[1] || size[0]%p[0] != 0 || size[1]%p[1] != 0 {
-		return &Error{Path: r.c.Path, Usage: true, Problem: fmt.Sprintf("%s: %dx%d is no multiple of the patches' %dx%d pixels", source, size[0], size[1], p[0], p[1])}
+		return &Error{Path: r.c.Path, Usage: true, Problem: fmt.Sprintf("pictures of %dx%d (%s) are no multiple of the patches' %dx%d pixels", size[0], size[1], source, p[0], p[1])}
 	}
 	if fits(size) {
 		return nil
 	}
 	return &Error{Path: r.c.Path, Usage: true,
-		Problem: fmt.Sprintf("%s says %dx%d, that is %d patches and %d prefix tokens, but there are %d position embeddings; resampling them isn't supported yet",
-			source, size[0], size[1], size[0]/p[0]*(size[1]/p[1]), r.a.Prefix(), n),
+		Problem: fmt.Sprintf("pictures of %dx%d (%s) have %d patches and %d prefix tokens, but there are %d position embeddings; resampling them isn't supported yet",
+			size[0], size[1], source, size[0]/p[0]*(size[1]/p[1]), r.a.Prefix(), n),
 		Advice: "give the image size that the model was trained with"}
 }
 

@@ -108,6 +108,11 @@ func TestHeadsAndGridComeFromTheMostReliableSource(t *testing.T) {
 	if err != nil || a.Heads != 12 {
 		t.Errorf("--arch must win over the table: %+v, %v", a, err)
 	}
+	rectangle, _ := random(t, `{"img_size":[24,40],"patch_size":8,"embed_dim":192,"depth":1,"num_heads":3,"num_classes":5}`)
+	a, err = ReadArchitecture(rectangle, Options{})
+	if err != nil || a.Grid() != [2]int{4, 4} || len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0], "--image-size") {
+		t.Errorf("3x5 patches and a class token, or 4x4 patches: %+v, %v", a, err)
+	}
 	guessed, _ := random(t, `{"img_size":32,"patch_size":8,"embed_dim":64,"depth":1,"num_heads":8,"num_classes":5}`)
 	a, err = ReadArchitecture(guessed, Options{})
 	if err != nil || a.Heads != 4 || len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0], "a guess") || !strings.Contains(a.Warnings[0], "--arch") {
