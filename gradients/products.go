@@ -31,6 +31,11 @@ func matMul(c *call) {
 		// one product over all rows instead of a batch of them and a sum
 		x, dy = rows(b, x), rows(b, dy)
 	}
+	if w.Is("Transpose") {
+		// whose own gradient then undoes this transposition
+		c.give(1, b.SwapLast(b.MatMul(b.SwapLast(dy), x)))
+		return
+	}
 	c.give(1, likeVector(b, b.MatMul(b.SwapLast(x), dy), c.x(1), -1))
 }
 
