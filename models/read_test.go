@@ -221,7 +221,7 @@ func TestCheckpointsThatDontFitAreRefusedByName(t *testing.T) {
 	}
 	for want, opt := range map[string]Options{
 		"resampling them isn't supported yet":        {ImageSize: [2]int{64, 64}},
-		"is no multiple of the patches' 8x8":         {ImageSize: [2]int{33, 33}},
+		"are no multiple of the patches' 8x8":        {ImageSize: [2]int{33, 33}},
 		"5 heads don't divide the width 32":          {Heads: 5},
 		"embed_dim is 192 there, the tensors say 32": {Arch: "vit_tiny_patch16_224"},
 		"num_classes is 10 there, the tensors say 5": {Arch: `{"num_classes":10}`},
