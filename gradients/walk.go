@@ -22,6 +22,7 @@ type MissingRuleError struct {
 	Node      string // the node's name
 	Op        string // its operator, with the domain before it unless that is ai.onnx
 	Parameter string // a value whose gradient passes the node
+	Trains    string // a parameter that can't be trained without, where Parameter is none itself; empty if unknown
 	Reason    string // what of the operator is missing, empty if all
 }
 
@@ -29,6 +30,9 @@ func (e *MissingRuleError) Error() string {
 	s := fmt.Sprintf("node %s: operator %s has no gradient rule", e.Node, e.Op)
 	if e.Reason != "" {
 		s += " for " + e.Reason
+	}
+	if e.Trains != "" {
+		return s + fmt.Sprintf(", and the gradient of %s passes it, without which parameter %s can't be trained; export the model without the operator", e.Parameter, e.Trains)
 	}
 	return s + fmt.Sprintf(", and the gradient of %s passes it; freeze what lies before the node, or export the model without the operator", e.Parameter)
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -79,7 +80,7 @@ func (m *Model) assemble(batch int64, o gradients.Objective, freezes func(string
 	a.label = a.g.AddInput("label", onnx.Int64, onnx.ShapeOf(batch))
 	a.b = onnx.NewBuilder(a.g)
 	if a.terms, err = gradients.Losses(a.b, a.subject, o, a.mask, a.label); err != nil {
-		return nil, fmt.Errorf("%s: building the losses: %w", m.Path, err)
+		return nil, fmt.Errorf("%s: building the losses: %w", m.Path, a.blame(err))
 	}
 	if a.grads, err = a.terms.Gradients(a.b, a.params); err != nil {
 		return nil, fmt.Errorf("%s: differentiating the losses: %w", m.Path, err)
@@ -87,7 +88,7 @@ func (m *Model) assemble(batch int64, o gradients.Objective, freezes func(string
 	if a.row = a.terms.Relevance; a.row.Map == nil {
 		maps, grads, err := gradients.AttentionGradients(a.b, a.subject, a.label, o.StartLayer)
 		if err != nil {
-			return nil, fmt.Errorf("%s: building the relevance map: %w", m.Path, err)
+			return nil, fmt.Errorf("%s: building the relevance map: %w", m.Path, a.blame(err))
 		}
 		a.row = gradients.Rollout(a.b, a.subject, maps, grads)
 	}
@@ -100,6 +101,34 @@ func (m *Model) assemble(batch int64, o gradients.Objective, freezes func(string
 		}
 	}
 	return a, a.b.Err()
+}
+
+// blame adds to a missing rule on the way to an attention map a parameter that
+// lies before the node.
+func (a *assembly) blame(err error) error {
+	var missing *gradients.MissingRuleError
+	if !errors.As(err, &missing) {
+		return err
+	}
+	seen := map[*onnx.Value]bool{nil: true}
+	var queue []*onnx.Value
+	for _, n := range a.g.Nodes {
+		if n.Label() == missing.Node {
+			queue = append(queue, n.Inputs...)
+		}
+	}
+	for ; len(queue) > 0; queue = queue[1:] {
+		v := queue[0]
+		if slices.Contains(a.params, v) {
+			missing.Trains = v.Name
+			break
+		}
+		if !seen[v] && v.Node != nil {
+			queue = append(queue, v.Node.Inputs...)
+		}
+		seen[v] = true
+	}
+	return err
 }
 
 // lower brings a copy of the model's graph to the form that trains fastest and
