@@ -114,10 +114,12 @@ func (r *Run) create() error {
 // checkpoint, config.yaml first. Anything else there is an *ExistsError.
 func leftovers(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	}
-	if err != nil {
+	case errors.Is(err, unix.ENOTDIR):
+		return nil, &ExistsError{Path: dir, Advice: "it is a file; give a folder by -o"}
+	case err != nil:
 		return nil, err
 	}
 	saved, err := os.ReadDir(filepath.Join(dir, checkpoints))

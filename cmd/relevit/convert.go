@@ -68,6 +68,9 @@ func convert(c *call) error {
 	if err := inputs(args[0]); err != nil {
 		return err
 	}
+	if err := outputs(c.String("o")); err != nil {
+		return err
+	}
 	var r *pipeline.Converted
 	err = c.during("converting", func() error {
 		r, err = pipeline.Convert(c.Context.Context, args[0], c.String("o"), opt)

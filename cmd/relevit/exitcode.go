@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/relevit/relevit/configs"
@@ -60,13 +61,33 @@ type inputError struct{ err error }
 func (e *inputError) Error() string { return e.err.Error() }
 func (e *inputError) Unwrap() error { return e.err }
 
-// inputs checks that what a command is to read exists.
+// inputs checks that the files that a command is to read can be read.
 func inputs(paths ...string) error {
 	for _, p := range paths {
-		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
+		f, err := os.Open(p)
+		if errors.Is(err, fs.ErrNotExist) {
 			return &inputError{fmt.Errorf("%s: there is no such file or folder", p)}
 		} else if err != nil {
 			return &inputError{err}
+		}
+		info, err := f.Stat()
+		f.Close()
+		if err == nil && info.IsDir() {
+			err = fmt.Errorf("%s: it is a folder, expected a file", p)
+		}
+		if err != nil {
+			return &inputError{err}
+		}
+	}
+	return nil
+}
+
+// outputs checks that the folders exist in which a command is to write files.
+func outputs(paths ...string) error {
+	for _, p := range paths {
+		folder := filepath.Dir(p)
+		if info, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+			return usagef("%s: there is no folder %s to write it in", p, folder)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -45,7 +46,12 @@ func export(c *call) error {
 	if opt.Open, err = c.checkpointOptions(); err != nil {
 		return err
 	}
-	if err := inputs(args[0]); err != nil {
+	if info, err := os.Stat(args[0]); err != nil || !info.IsDir() {
+		if err := inputs(args[0]); err != nil {
+			return err
+		}
+	}
+	if err := outputs(c.String("o")); err != nil {
 		return err
 	}
 	var r *pipeline.Exported

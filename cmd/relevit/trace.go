@@ -71,6 +71,9 @@ func trace(c *call) error {
 	if err := inputs(opt.Model, opt.Inputs); err != nil {
 		return err
 	}
+	if err := outputs(opt.Output); err != nil {
+		return err
+	}
 	if opt.ORT, err = c.loadRuntime(); err != nil {
 		return err
 	}
