@@ -89,7 +89,16 @@ func (t *trainer) openModel(opt ModelOptions) (*Model, error) {
 	if _, err := os.Stat(kept); err == nil {
 		return OpenModel(kept, ModelOptions{Find: opt.Find})
 	}
-	return OpenModel(t.cfg.Model, opt)
+	m, err := OpenModel(t.cfg.Model, opt)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range m.Warnings {
+		if t.hooks.OnWarning != nil {
+			t.hooks.OnWarning(t.cfg.Model + ": " + w)
+		}
+	}
+	return m, nil
 }
 
 // interrupted turns the error of a cancelled context into ErrInterrupted.

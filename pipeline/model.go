@@ -2,8 +2,6 @@ package pipeline
 
 import (
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx"
@@ -20,6 +18,7 @@ type Model struct {
 	Params     []*onnx.Value  // trainable initializers of Graph, in the file's order
 	Preprocess picture.Preprocess
 	Find       models.FindOptions
+	Warnings   []string // what a checkpoint left open, and how it was read
 }
 
 // ModelOptions state what can't be read off a file.
@@ -32,15 +31,13 @@ type ModelOptions struct {
 // the file; whether it can be finetuned shows when its graphs are built.
 func OpenModel(path string, opt ModelOptions) (*Model, error) {
 	m := &Model{Path: path, Find: opt.Find}
-	isONNX, err := looksLikeONNX(path)
-	if err != nil {
-		return nil, err
+	var err error
+	if models.IsCheckpoint(path) {
+		err = m.convert(opt.Convert)
+	} else {
+		m.Source, m.Document, err = onnx.ReadModel(path)
 	}
-	if isONNX {
-		if m.Source, m.Document, err = onnx.ReadModel(path); err != nil {
-			return nil, err
-		}
-	} else if err := m.convert(opt.Convert); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if m.Graph, err = passes.Prepare(m.Source); err != nil {
@@ -52,7 +49,16 @@ func OpenModel(path string, opt ModelOptions) (*Model, error) {
 
 // convert builds the ONNX model of a checkpoint in memory.
 func (m *Model) convert(opt models.Options) error {
-	built, err := models.Convert(m.Path, opt)
+	c, err := models.OpenCheckpoint(m.Path)
+	if err != nil {
+		return err
+	}
+	a, err := models.ReadArchitecture(c, opt)
+	if err != nil {
+		return err
+	}
+	m.Warnings = a.Warnings
+	built, err := models.Build(c, a, models.BuildOptions{})
 	if err != nil {
 		return err
 	}
@@ -67,16 +73,6 @@ func (m *Model) convert(opt models.Options) error {
 		return fmt.Errorf("%s: %w", m.Path, err)
 	}
 	return nil
-}
-
-// looksLikeONNX tells ONNX files from checkpoints by name and first bytes.
-func looksLikeONNX(path string) (bool, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return false, fmt.Errorf("opening the model: %w", err)
-	}
-	defer f.Close()
-	return strings.HasSuffix(strings.ToLower(path), ".onnx"), nil
 }
 
 // readPreprocess takes how pictures are prepared from the file's metadata; a

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx"
@@ -58,10 +57,10 @@ func NewPredictor(m *Model, batch int, opt ort.Options) (*Predictor, error) {
 
 // open opens a session on the user's file, or on a checkpoint's conversion.
 func (m *Model) open(opt ort.Options) (*ort.Session, error) {
-	if strings.HasSuffix(strings.ToLower(m.Path), ".onnx") {
-		return ort.Open(m.Path, opt)
+	if models.IsCheckpoint(m.Path) {
+		return ort.NewSession(m.Document.Bytes(), opt)
 	}
-	return ort.NewSession(m.Document.Bytes(), opt)
+	return ort.Open(m.Path, opt)
 }
 
 func (p *Predictor) bind(input string, shape []int64, output string) (err error) {

@@ -19,8 +19,11 @@ type TraceOptions struct {
 	Output string // safetensors
 	Config *configs.Config
 	Steps  int // AdamW steps on the one batch; 0 for none
-	Open   ModelOptions
-	ORT    ort.Options
+
+	OnStep    func(done int) // after each of them; may be nil
+	OnWarning func(string)   // may be nil
+	Open      ModelOptions
+	ORT       ort.Options
 }
 
 // Trace runs the training graph on given tensors and writes every named
@@ -39,8 +42,13 @@ func Trace(ctx context.Context, opt TraceOptions) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, w := range m.Warnings {
+		if opt.OnWarning != nil {
+			opt.OnWarning(opt.Model + ": " + w)
+		}
+	}
 	if err := in.fit(m); err != nil {
-		return nil, fmt.Errorf("%s: %w", opt.Inputs, err)
+		return nil, err
 	}
 	out, err := traceOnce(m, in, opt)
 	if err != nil {
@@ -61,13 +69,17 @@ func Trace(ctx context.Context, opt TraceOptions) ([]string, error) {
 }
 
 // traceInputs is the batch to trace.
-type traceInputs struct{ image, mask, label *onnx.Tensor }
+type traceInputs struct {
+	path               string
+	image, mask, label *onnx.Tensor
+}
 
 func readTraceInputs(path string) (in traceInputs, err error) {
 	f, err := safetensors.Open(path)
 	if err != nil {
 		return in, err
 	}
+	in.path = path
 	want := []struct {
 		name string
 		rank int
@@ -79,15 +91,12 @@ func readTraceInputs(path string) (in traceInputs, err error) {
 			return in, err
 		}
 		if len(t.Dims) != w.rank {
-			return in, fmt.Errorf("%s: %s has shape %v, expected %d dimensions", path, w.name, t.Shape(), w.rank)
+			return in, in.misfit(w.name, fmt.Sprintf("%d dimensions", w.rank), t.Shape().String())
 		}
 		if t.Dims[0] != in.batch() && w.name != "image" {
-			return in, fmt.Errorf("%s: %s holds %d images, image holds %d", path, w.name, t.Dims[0], in.batch())
+			return in, in.misfit(w.name, fmt.Sprintf("%d pictures as in image", in.batch()), fmt.Sprint(t.Dims[0]))
 		}
 		*w.to = t
-		if w.name == "image" {
-			continue
-		}
 	}
 	return in, nil
 }
@@ -99,11 +108,16 @@ func (in traceInputs) batch() int64 {
 	return in.image.Dims[0]
 }
 
+// misfit is the error of a tensor whose shape isn't what it must be.
+func (in traceInputs) misfit(tensor, expected, found string) error {
+	return &safetensors.Error{File: in.path, Tensor: tensor, Problem: "it doesn't fit", Expected: expected, Found: found}
+}
+
 // fit checks the batch against the model's image input.
 func (in traceInputs) fit(m *Model) error {
 	h, w := in.image.Dims[2], in.image.Dims[3]
 	if in.mask.Dims[1] != 1 || in.mask.Dims[2] != h || in.mask.Dims[3] != w {
-		return fmt.Errorf("mask has shape %v, expected (%d,1,%d,%d) as the image %v", in.mask.Shape(), in.batch(), h, w, in.image.Shape())
+		return in.misfit("mask", fmt.Sprintf("shape (%d,1,%d,%d) for image %v", in.batch(), h, w, in.image.Shape()), in.mask.Shape().String())
 	}
 	for _, v := range m.Graph.Inputs {
 		if len(v.Shape) != 4 || v.Data != nil {
@@ -111,7 +125,7 @@ func (in traceInputs) fit(m *Model) error {
 		}
 		for i := 1; i < 4; i++ {
 			if v.Shape[i].Known() && v.Shape[i].N != in.image.Dims[i] {
-				return fmt.Errorf("image has shape %v, the model's input %s is %v", in.image.Shape(), v.Name, v.Shape)
+				return in.misfit("image", fmt.Sprintf("shape %v as of the model's input %s", v.Shape, v.Name), in.image.Shape().String())
 			}
 		}
 	}
@@ -256,6 +270,9 @@ func traceSteps(ctx context.Context, m *Model, in traceInputs, opt TraceOptions)
 		losses = append(losses, float32(s.Losses()["total"]))
 		if err := s.Update(opt.Config.LR, int64(step)); err != nil {
 			return nil, err
+		}
+		if opt.OnStep != nil {
+			opt.OnStep(step)
 		}
 	}
 	out := []safetensors.Named{{Name: "trajectory.loss", Tensor: onnx.FloatTensor(losses, int64(len(losses)))}}

@@ -77,11 +77,20 @@ func trace(c *call) error {
 	if opt.ORT, err = c.loadRuntime(); err != nil {
 		return err
 	}
+	opt.OnWarning = func(text string) { c.note("warning: %s", text) }
 	var keys []string
-	err = c.during("tracing", func() error {
+	run := func() error {
 		keys, err = pipeline.Trace(c.Context.Context, opt)
 		return err
-	})
+	}
+	if opt.Steps > 0 {
+		steps := c.meter("tracing", "steps", 0, opt.Steps)
+		opt.OnStep = func(done int) { steps.set(done, "") }
+		err = run()
+		steps.end()
+	} else {
+		err = c.during("tracing", run)
+	}
 	if err != nil {
 		return err
 	}
