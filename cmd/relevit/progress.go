@@ -114,25 +114,34 @@ func (m *meter) end() {
 	}
 }
 
-// during shows that something of unknown length goes on.
+// during shows that something of unknown length goes on: a spinner, or lines
+// after the first second and every ten.
 func (c *call) during(what string, do func() error) error {
-	if f, ok := c.stderr.(*os.File); c.quiet || !ok || !term.IsTerminal(int(f.Fd())) {
+	if c.quiet {
 		return do()
 	}
 	m := c.meter(what, "", 0, 0)
 	defer m.end()
+	every := time.Second
+	if m.bar != nil {
+		every = 200 * time.Millisecond
+	}
 	stop := make(chan struct{})
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		tick := time.NewTicker(200 * time.Millisecond)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
-		for {
+		for n := 0; ; n++ {
 			select {
 			case <-stop:
 				return
 			case <-tick.C:
+			}
+			if m.bar != nil {
 				m.bar.Add(1)
+			} else if n%10 == 0 {
+				fmt.Fprintf(m.w, "%s: %v\n", what, time.Since(m.began).Round(time.Second))
 			}
 		}
 	}()
