@@ -41,7 +41,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read model: %w", err)
 	}
 	if info.IsDir() {
-		return nil, fmt.Errorf("read model %s: it is a folder, expected an ONNX file", path)
+		return nil, &FormatError{File: path, Offset: -1, Problem: "it is a folder, expected an ONNX file"}
 	}
 	if info.Size() > fileLimits.bytes {
 		return nil, tooBig(path, info.Size(), fileLimits)

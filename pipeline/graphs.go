@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/gradients"
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx"
@@ -62,6 +63,9 @@ func (m *Model) assemble(batch int64, o gradients.Objective, freezes func(string
 	a, err := m.lower(batch)
 	if err != nil {
 		return nil, err
+	}
+	if last := a.subject.Maps[len(a.subject.Maps)-1].Block; o.StartLayer > last {
+		return nil, &configs.Error{Key: "start_layer", Msg: fmt.Sprintf("it is %d, and the last block of %s is %d, counted from 0", o.StartLayer, m.Path, last)}
 	}
 	var trained []*onnx.Value
 	for _, p := range a.params {
@@ -150,7 +154,7 @@ func (m *Model) lower(batch int64) (*assembly, error) {
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
 	logits := slices.Index(g.Outputs, found.Logits)
-	for _, pass := range []func(*onnx.Graph) error{passes.Linear, passes.Patchify, passes.Tidy} {
+	for _, pass := range []func(*onnx.Graph) error{passes.Narrow, passes.Linear, passes.Patchify, passes.Tidy} {
 		if err := pass(g); err != nil {
 			return nil, fmt.Errorf("%s: lowering the graph: %w", m.Path, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort"
 )
@@ -144,11 +145,14 @@ func (v *Verification) fault(path, format string, args ...any) {
 func (v *Verification) read(i int, path string) error {
 	m := &v.Models[i]
 	m.Path, m.Unread = path, []string{}
+	if models.IsCheckpoint(path) {
+		return &models.Error{Path: path, Problem: "this is a checkpoint, and ONNX models are compared", Advice: "convert it first"}
+	}
 	var err error
-	if m.SHA256, m.Bytes, err = fileSum(path); err != nil {
+	if m.model, _, err = onnx.ReadModel(path); err != nil {
 		return err
 	}
-	if m.model, _, err = onnx.ReadModel(path); err != nil {
+	if m.SHA256, m.Bytes, err = fileSum(path); err != nil {
 		return err
 	}
 	for _, p := range onnx.Check(m.model) {

@@ -119,7 +119,7 @@ func exitCode(err error) int {
 		return interrupted
 	case ort.IsMissing(err):
 		return noRuntime
-	case errors.As(err, &wrong), errors.As(err, &config):
+	case errors.As(err, &wrong), errors.As(err, &config), errors.Is(err, pipeline.ErrNoRun):
 		return usage
 	case errors.As(err, &own):
 		return own.ExitCode()

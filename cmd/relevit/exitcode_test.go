@@ -40,6 +40,7 @@ func TestEveryErrorHasItsExitCode(t *testing.T) {
 		{context.Canceled, interrupted},
 		{pipeline.ErrInterrupted, interrupted},
 		{&pipeline.ExistsError{}, usage},
+		{pipeline.ErrNoRun, usage},
 		{&pipeline.CheckpointError{}, badInput},
 		{&pipeline.NotFiniteError{}, failed},
 		{&passes.RaiseError{}, badInput},
