@@ -53,7 +53,7 @@ func OpenCheckpoint(path string) (*Checkpoint, error) {
 			return nil, fmt.Errorf("opening a checkpoint: %w", err)
 		}
 		if suffix == ".onnx" {
-			return nil, &Error{Path: path, Problem: "this is no checkpoint but an ONNX model already", Advice: "use it as it is"}
+			return nil, &Error{Path: path, Problem: "this is no checkpoint but an ONNX model already", Advice: "give a .safetensors file, or use the model as it is"}
 		}
 		return nil, &Error{Path: path, Problem: fmt.Sprintf("no known format of checkpoints has the suffix %q", suffix),
 			Advice: "give a .safetensors file"}
