@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -46,7 +45,7 @@ func export(c *call) error {
 	if opt.Open, err = c.checkpointOptions(); err != nil {
 		return err
 	}
-	if info, err := os.Stat(args[0]); err != nil || !info.IsDir() {
+	if !pipeline.IsRun(args[0]) {
 		if err := inputs(args[0]); err != nil {
 			return err
 		}
