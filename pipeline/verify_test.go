@@ -147,12 +147,26 @@ func TestVerifyComparesPictures(t *testing.T) {
 	if err := picture.NewRGB(40, 30).SavePNG(file); err != nil {
 		t.Fatal(err)
 	}
-	v, err := Verify(context.Background(), model, model, VerifyOptions{Images: []string{file}})
+	m, _, err := onnx.ReadModel(model)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(v.Outputs) != 2 || v.Outputs[1].Inputs != file || *v.Outputs[1].SameTop1 != 1 {
-		t.Errorf("outputs %+v", v.Outputs)
+	m.Metadata = nil
+	silent := filepath.Join(t.TempDir(), "foreign.onnx")
+	if err := onnx.WriteModel(silent, m, onnx.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, first := range []string{model, silent} {
+		v, err := Verify(context.Background(), first, model, VerifyOptions{Images: []string{file}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(v.Outputs) != 2 || v.Outputs[1].Inputs != file || *v.Outputs[1].SameTop1 != 1 {
+			t.Errorf("outputs %+v", v.Outputs)
+		}
+	}
+	if _, err := Verify(context.Background(), silent, silent, VerifyOptions{Images: []string{file}}); err == nil || !strings.Contains(err.Error(), models.MetaPreprocess) {
+		t.Errorf("without any preprocessing: %v", err)
 	}
 }
 

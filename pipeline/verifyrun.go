@@ -26,7 +26,7 @@ func (v *Verification) run(ctx context.Context, a, b string, opt VerifyOptions) 
 		defer s.Close()
 		sessions[i] = s
 	}
-	size := pictureSize(v.Models[0].model)
+	size := v.pictureSize()
 	batch := int64(opt.Batch)
 	if batch == 0 {
 		batch = verifiedBatch
@@ -42,7 +42,7 @@ func (v *Verification) run(ctx context.Context, a, b string, opt VerifyOptions) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		feeds, err := pictureFeeds(sessions, path, v.Models[0].model)
+		feeds, err := v.pictureFeeds(sessions, path)
 		if err != nil {
 			return err
 		}
@@ -140,29 +140,33 @@ func commonDims(p [2]ort.Port, batch int64, size [2]int64) ([]int64, error) {
 	return dims, nil
 }
 
-// pictureSize is what the model's metadata say of its input, or 224x224.
-func pictureSize(m *onnx.Model) [2]int64 {
-	if p, err := preprocessing(m); err == nil {
+// pictureSize is what the models' metadata say of their input, or 224x224.
+func (v *Verification) pictureSize() [2]int64 {
+	if p, err := v.preprocessing(); err == nil {
 		return [2]int64{int64(p.Size[0]), int64(p.Size[1])}
 	}
 	return [2]int64{224, 224}
 }
 
-// preprocessing reads the preprocessing off a model's metadata.
-func preprocessing(m *onnx.Model) (p picture.Preprocess, err error) {
-	text, ok := m.Meta(models.MetaPreprocess)
-	if !ok {
-		return p, fmt.Errorf("the model's metadata have no %s, so it isn't known how pictures become its input", models.MetaPreprocess)
+// preprocessing reads the preprocessing off the first model's metadata, or off
+// the second's where the first, as a foreign file, says nothing.
+func (v *Verification) preprocessing() (p picture.Preprocess, err error) {
+	for _, m := range v.Models {
+		text, ok := m.model.Meta(models.MetaPreprocess)
+		if !ok {
+			continue
+		}
+		if err := json.Unmarshal([]byte(text), &p); err != nil {
+			return p, fmt.Errorf("%s of %s: %w", models.MetaPreprocess, m.Path, err)
+		}
+		return p, p.Validate()
 	}
-	if err := json.Unmarshal([]byte(text), &p); err != nil {
-		return p, fmt.Errorf("the model's %s: %w", models.MetaPreprocess, err)
-	}
-	return p, p.Validate()
+	return p, fmt.Errorf("no model's metadata have %s, so it isn't known how pictures become the input", models.MetaPreprocess)
 }
 
-// pictureFeeds prepares a picture as the first model's metadata say.
-func pictureFeeds(sessions [2]*ort.Session, path string, m *onnx.Model) ([]feed, error) {
-	p, err := preprocessing(m)
+// pictureFeeds prepares a picture as the models' metadata say.
+func (v *Verification) pictureFeeds(sessions [2]*ort.Session, path string) ([]feed, error) {
+	p, err := v.preprocessing()
 	if err != nil {
 		return nil, err
 	}
