@@ -42,6 +42,9 @@ func finetune(c *call) error {
 	if !given && !opt.Resume {
 		return usagef("relevit finetune: -c is missing; the presets are %s", strings.Join(configs.Presets(), ", "))
 	}
+	if opt.Resume && !c.IsSet("c") && c.IsSet("set") && pipeline.IsRun(opt.Dir) {
+		return usagef("relevit finetune: --resume goes on with the configuration of %s: leave --set out, or start another run", opt.Dir)
+	}
 	var err error
 	if given {
 		if opt.Config, err = configs.Load(c.StringSlice("c"), c.StringSlice("set")); err != nil {
