@@ -85,7 +85,10 @@ func (r *Run) create() error {
 	if err := os.MkdirAll(r.Dir, 0o777); err != nil {
 		return explainFull(err)
 	}
-	if err := r.takeLock(); err != nil {
+	if err := r.takeLock(); r.lock == nil {
+		return err
+	} else if err != nil { // the disk is full
+		r.fresh = len(r.made) > 0
 		return err
 	}
 	// Another process may have made a run there since the first look.

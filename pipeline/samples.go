@@ -90,7 +90,7 @@ func (t *trainer) completeSheet(ctx context.Context, s *sampleSheet) error {
 			return err
 		}
 		if err := sheet.SavePNG(t.run.Sample(fmt.Sprintf("%03d_%s.png", i, row.name))); err != nil {
-			return err
+			return explainFull(err)
 		}
 	}
 	return nil
