@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"path/filepath"
@@ -28,14 +29,21 @@ type sampleRow struct {
 // overlayOpacity shows the map and lets the picture through.
 const overlayOpacity = 0.6
 
-// openSampler picks the sheet's pictures: the first held-out ones.
-func (t *trainer) openSampler(o dataset.Options) (err error) {
-	from := t.validation
-	if len(from) == 0 {
-		from = t.train
+// errSheetFull ends an evaluation that has met all pictures of the sheet.
+var errSheetFull = errors.New("the sheet is full")
+
+// sheetPictures are those from which the sheet is made: the first held-out
+// ones, as many as are asked for, that can be decoded.
+func (t *trainer) sheetPictures() []dataset.Sample {
+	if len(t.validation) > 0 {
+		return t.validation
 	}
-	if n := min(t.cfg.SheetImages, len(from)); n > 0 {
-		t.sampler, err = dataset.NewLoader(from[:n], o)
+	return t.train
+}
+
+func (t *trainer) openSampler(o dataset.Options) (err error) {
+	if t.cfg.SheetImages > 0 {
+		t.sampler, err = dataset.NewLoader(t.sheetPictures(), o)
 	}
 	return err
 }
@@ -46,12 +54,8 @@ func (t *trainer) newSheet(ctx context.Context) (*sampleSheet, error) {
 	if t.sampler == nil {
 		return s, nil
 	}
-	return s, t.evaluator.Each(ctx, t.sampler, func(p Evaluated) error {
-		from := t.validation
-		if len(from) == 0 {
-			from = t.train
-		}
-		row := sampleRow{name: sampleName(from[p.Sample])}
+	err := t.evaluator.Each(ctx, t.sampler, func(p Evaluated) error {
+		row := sampleRow{name: sampleName(t.sheetPictures()[p.Sample])}
 		var err error
 		if row.original, err = picture.FromTensor(p.Image, t.preprocess); err != nil {
 			return err
@@ -61,9 +65,15 @@ func (t *trainer) newSheet(ctx context.Context) (*sampleSheet, error) {
 			return err
 		}
 		row.shares[0], _, _ = overlap(p.Map, p.Mask)
-		s.rows = append(s.rows, row)
+		if s.rows = append(s.rows, row); len(s.rows) == t.cfg.SheetImages {
+			return errSheetFull
+		}
 		return nil
 	})
+	if errors.Is(err, errSheetFull) {
+		err = nil
+	}
+	return s, err
 }
 
 // completeSheet adds the relevance that the present parameters give, and writes a
@@ -75,12 +85,16 @@ func (t *trainer) completeSheet(ctx context.Context, s *sampleSheet) error {
 	i := 0
 	err := t.evaluator.Each(ctx, t.sampler, func(p Evaluated) (err error) {
 		row := &s.rows[i]
-		i++
 		row.shares[1], _, _ = overlap(p.Map, p.Mask)
-		row.after, err = picture.Overlay(row.original, t.gray(p.Map), overlayOpacity)
-		return err
+		if row.after, err = picture.Overlay(row.original, t.gray(p.Map), overlayOpacity); err != nil {
+			return err
+		}
+		if i++; i == len(s.rows) {
+			return errSheetFull
+		}
+		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errSheetFull) {
 		return err
 	}
 	for i, row := range s.rows {

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// TestRunGoesOnWithoutItsSource removes the model from which a run started, and
+// leaves out the options that say how to read it.
+func TestRunGoesOnWithoutItsSource(t *testing.T) {
+	work := newWorkplace(t)
+	args := []string{"finetune", "-c", "c.yaml", "--set", "model=weights.safetensors", "--heads", "4", "--set", "steps=8", "-o"}
+	whole, run := filepath.Join(work, "whole"), filepath.Join(work, "run")
+	mustRun(t, work, append(args, whole)...)
+	if code, said := signalAt(t, work, append(args, run), run, 4, os.Interrupt); code != interrupted {
+		t.Fatalf("exit code %d\n%s", code, said)
+	}
+	if err := errors.Join(os.Remove(filepath.Join(work, "weights.safetensors")), os.Remove(filepath.Join(work, "c.yaml"))); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, work, "finetune", "--resume", "-o", run)
+	sameRuns(t, whole, run)
+}
+
+// TestCorruptPictureIsSkippedAndReportedOnce has two pictures that can't be
+// decoded, which prediction of labels, evaluation and training each come upon.
+func TestCorruptPictureIsSkippedAndReportedOnce(t *testing.T) {
+	work := newWorkplace(t)
+	circles := filepath.Join(work, "data", "images", "circle")
+	whole := read(t, circles, "00000.png")
+	err := errors.Join(
+		os.Remove(filepath.Join(circles, "00000.png")),
+		os.WriteFile(filepath.Join(circles, "00000.jpg"), []byte("\xff\xd8\xff\xe0 and then nothing"), 0o666),
+		os.WriteFile(filepath.Join(circles, "00006.png"), whole[:len(whole)/2], 0o666),
+		// evaluated, and trained on
+		os.WriteFile(filepath.Join(work, "c.yaml"), bytes.ReplaceAll(read(t, work, "c.yaml"), []byte("steps: 44"), []byte("steps: 12")), 0o666))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := relevit(work, "--json", "finetune", "-c", "c.yaml", "-o", "run")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	var result struct{ Skipped []string }
+	if err := errors.Join(err, json.Unmarshal(out, &result)); err != nil {
+		t.Fatalf("%v\n%s%s", err, out, &said)
+	}
+	for i, name := range []string{"00000.jpg", "00006.png"} {
+		path := filepath.Join("data", "images", "circle", name)
+		if n := bytes.Count(said.Bytes(), []byte(path)); n != 1 {
+			t.Errorf("%s is reported %d times:\n%s", path, n, &said)
+		}
+		if len(result.Skipped) != 2 || filepath.Base(result.Skipped[i]) != name || !slices.IsSorted(result.Skipped) {
+			t.Errorf("skipped: %v", result.Skipped)
+		}
+	}
+}
