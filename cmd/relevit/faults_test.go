@@ -374,3 +374,20 @@ func noAttention(dir string) error {
 	m := &onnx.Model{IRVersion: 9, Opsets: []onnx.Opset{{Version: 17}}, Graph: g}
 	return errors.Join(b.Err(), onnx.WriteModel(filepath.Join(dir, "model.onnx"), m, onnx.WriteOptions{}))
 }
+
+// TestInspectTellsOfAnOperatorWithoutAGradient needs no error: the file is good
+// for other things.
+func TestInspectTellsOfAnOperatorWithoutAGradient(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(makeFixtures(dir), graph(after("blocks.0.mlp/act", "Acosh"))(dir)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := relevit(dir, "inspect", "--json", "model.onnx").Output()
+	var report struct{ Problems []string }
+	if err := errors.Join(err, json.Unmarshal(out, &report)); err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Problems) != 1 || !strings.Contains(report.Problems[0], "node odd: operator Acosh has no gradient rule") {
+		t.Errorf("problems: %q", report.Problems)
+	}
+}

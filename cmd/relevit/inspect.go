@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/pipeline"
 )
 
 func inspectCommand() *cli.Command {
@@ -31,7 +32,7 @@ func inspect(c *call) error {
 	}
 	var r *models.Report
 	err = c.during("inspecting", func() error {
-		r, err = models.Inspect(args[0])
+		r, err = pipeline.Inspect(args[0])
 		return err
 	})
 	if err != nil {
