@@ -366,6 +366,14 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 
 // restore continues from a checkpoint.
 func (t *trainer) restore(c *Checkpoint) error {
+	digest, err := Digest(t.cfg)
+	if err != nil {
+		return err
+	}
+	// Another version may know other keys, and digests differ for that alone.
+	if c.State.Tool == t.tool && c.State.ConfigDigest != digest {
+		return &configs.Error{Source: t.run.Path(configName), Msg: "it was changed after the run began: put it back as it was to resume, or begin another run"}
+	}
 	model := make([]safetensors.Named, len(t.stepper.Params))
 	for i, p := range t.stepper.Params {
 		model[i] = named(p, t.stepper.Weights[i])

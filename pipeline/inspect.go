@@ -15,20 +15,24 @@ func Inspect(path string) (*models.Report, error) {
 	if err != nil || len(r.Problems) > 0 {
 		return r, err
 	}
-	m, err := OpenModel(path, ModelOptions{})
-	if err != nil {
-		return nil, err
-	}
 	defaults, err := configs.Load(nil, nil)
 	if err != nil {
 		return nil, err
+	}
+	blocked := func(err error) (*models.Report, error) {
+		r.Problems = append(r.Problems, strings.TrimPrefix(err.Error(), path+": "))
+		return r, nil
+	}
+	m, err := OpenModel(path, ModelOptions{})
+	if err != nil {
+		return blocked(err)
 	}
 	batch := int64(1)
 	if found, err := models.Find(m.Graph, m.Find); err == nil && found.Image != nil && found.Image.Shape[0].Known() {
 		batch = found.Image.Shape[0].N
 	}
 	if _, err := m.assemble(batch, ObjectiveOf(defaults), nil); err != nil {
-		r.Problems = append(r.Problems, strings.TrimPrefix(err.Error(), path+": "))
+		return blocked(err)
 	}
 	return r, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -57,6 +58,35 @@ func TestCorruptPictureIsSkippedAndReportedOnce(t *testing.T) {
 		}
 		if len(result.Skipped) != 2 || filepath.Base(result.Skipped[i]) != name || !slices.IsSorted(result.Skipped) {
 			t.Errorf("skipped: %v", result.Skipped)
+		}
+	}
+}
+
+// TestDamagedRunIsNotResumed spoils one file of a run after the other.
+func TestDamagedRunIsNotResumed(t *testing.T) {
+	work := newWorkplace(t)
+	mustRun(t, work, "finetune", "-c", "c.yaml", "--set", "steps=3", "-o", "whole")
+	for _, c := range []struct {
+		spoil func(string) error
+		code  int
+		says  string
+	}{
+		{write("run/config.yaml", ""), usage, "it was changed after the run began"},
+		{write("run/config.yaml", "a: ["), usage, "not valid YAML"},
+		{half("run/checkpoints/last/parameters.safetensors"), badInput, "damaged"},
+		{half("run/checkpoints/last/state.json"), badInput, "damaged"},
+		{remove("run/checkpoints/last/optimizer.safetensors"), badInput, "no such file"},
+		{half("run/artifacts/model.onnx"), badInput, "truncated"},
+		{half("run/splits/train.csv"), badInput, "train.csv"},
+		{write("run/log.jsonl", ""), failed, "lines are missing"},
+	} {
+		if err := errors.Join(remove("run")(work), os.CopyFS(filepath.Join(work, "run"), os.DirFS(filepath.Join(work, "whole"))), c.spoil(work)); err != nil {
+			t.Fatal(err)
+		}
+		out, err := relevit(work, "finetune", "--resume", "-o", "run").CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != c.code || !bytes.Contains(out, []byte(c.says)) {
+			t.Errorf("%v, want code %d and %q; it said\n%s", err, c.code, c.says, out)
 		}
 	}
 }
