@@ -89,6 +89,7 @@ func (t *trainer) openModel(opt ModelOptions) (*Model, error) {
 	if _, err := os.Stat(kept); err == nil {
 		return OpenModel(kept, ModelOptions{Find: opt.Find})
 	}
+	opt.Version = t.tool
 	m, err := OpenModel(t.cfg.Model, opt)
 	if err != nil {
 		return nil, err

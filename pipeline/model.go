@@ -25,6 +25,7 @@ type Model struct {
 type ModelOptions struct {
 	Convert models.Options // of a checkpoint
 	Find    models.FindOptions
+	Version string // of the tool, for a conversion's metadata
 }
 
 // OpenModel reads an ONNX file or a checkpoint. Errors name what is wrong with
@@ -33,7 +34,7 @@ func OpenModel(path string, opt ModelOptions) (*Model, error) {
 	m := &Model{Path: path, Find: opt.Find}
 	var err error
 	if models.IsCheckpoint(path) {
-		err = m.convert(opt.Convert)
+		err = m.convert(opt)
 	} else {
 		m.Source, m.Document, err = onnx.ReadModel(path)
 	}
@@ -48,17 +49,17 @@ func OpenModel(path string, opt ModelOptions) (*Model, error) {
 }
 
 // convert builds the ONNX model of a checkpoint in memory.
-func (m *Model) convert(opt models.Options) error {
+func (m *Model) convert(opt ModelOptions) error {
 	c, err := models.OpenCheckpoint(m.Path)
 	if err != nil {
 		return err
 	}
-	a, err := models.ReadArchitecture(c, opt)
+	a, err := models.ReadArchitecture(c, opt.Convert)
 	if err != nil {
 		return err
 	}
 	m.Warnings = a.Warnings
-	built, err := models.Build(c, a, models.BuildOptions{})
+	built, err := models.Build(c, a, models.BuildOptions{Version: opt.Version})
 	if err != nil {
 		return err
 	}
