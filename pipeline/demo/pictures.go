@@ -68,14 +68,15 @@ func draw(rng *rand.Rand, label int, opt Options) Picture {
 	back := newBackground(rng, p.Background, size)
 	shape := newPlacedShape(rng, label, size)
 	paint := paleTint(rng)
+	grey := 60 + 40*rng.Float64()
 	for y := range size {
 		for x := range size {
 			m := shape.coverage(x, y)
 			p.Mask[y*size+x] = float32(m)
-			ground := back.at(float64(x), float64(y))
+			ground, plain := back.at(float64(x), float64(y)), shape.nearness(x, y)
 			grain := 12 * (rng.Float64() - 0.5) // keeps flat areas from being exactly equal
 			for c := range 3 {
-				v := (1-m)*ground[c] + m*paint[c] + grain
+				v := (1-m)*((1-plain)*ground[c]+plain*grey) + m*paint[c] + grain
 				p.RGB[3*(y*size+x)+c] = uint8(math.Round(min(max(v, 0), 255)))
 			}
 		}

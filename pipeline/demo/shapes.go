@@ -28,7 +28,7 @@ var shapes = []func(u, v float64) bool{
 
 func newPlacedShape(rng *rand.Rand, label, size int) placedShape {
 	s := float64(size)
-	radius := s * (0.29 + 0.13*rng.Float64())
+	radius := s * (0.2 + 0.1*rng.Float64())
 	room := s - 2*radius
 	angle := 0.6 * (rng.Float64() - 0.5) // about 17 degrees to either side
 	return placedShape{
@@ -36,6 +36,12 @@ func newPlacedShape(rng *rand.Rand, label, size int) placedShape {
 		x: radius + room*rng.Float64(), y: radius + room*rng.Float64(),
 		sin: math.Sin(angle), cos: math.Cos(angle),
 	}
+}
+
+// nearness is 1 on the disc around the shape and falls to 0 beyond it.
+func (s placedShape) nearness(x, y int) float64 {
+	d := math.Hypot(float64(x)+0.5-s.x, float64(y)+0.5-s.y) - s.radius
+	return min(max(1-d/(0.35*s.radius), 0), 1)
 }
 
 // coverage is the share of pixel (x,y) that the shape covers, in [0,1].
