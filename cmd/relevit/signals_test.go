@@ -23,7 +23,7 @@ func TestInterruptedRunIsSavedAndResumesToTheSameBits(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			run := filepath.Join(work, fmt.Sprint("run", int(s)))
 			args := append(rare, "-o", run)
-			for lines := 3 + rand.IntN(3); lines < 30; lines += 3 + rand.IntN(10) {
+			for lines := 3; lines < 30; lines = (&watched{dir: run}).logged() + 1 + rand.IntN(8) {
 				code, said := signalAt(t, work, args, run, lines, s)
 				if code != interrupted || !bytes.Contains(said, []byte("--resume")) {
 					t.Fatalf("at line %d: exit code %d, want %d; it said\n%s", lines, code, interrupted, said)
