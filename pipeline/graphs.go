@@ -55,6 +55,7 @@ type assembly struct {
 	terms   *gradients.Terms
 	grads   []*onnx.Value
 	row     gradients.Relevance // of the label, whatever the objective
+	layers  map[string]string   // see Model.layerWeights
 }
 
 // assemble emits the objective and its gradients behind a copy of the model's
@@ -139,7 +140,7 @@ func (a *assembly) blame(err error) error {
 // finds in it what relevance needs.
 func (m *Model) lower(batch int64) (*assembly, error) {
 	g, copies := m.Graph.Clone()
-	a := &assembly{g: g}
+	a := &assembly{g: g, layers: m.layerWeights()}
 	for _, p := range m.Params {
 		a.params = append(a.params, copies[p])
 	}

@@ -29,7 +29,9 @@ type TraceOptions struct {
 // Trace runs the training graph on given tensors and writes every named
 // quantity as float32: logits, attn.L, attn_grad.L, relevance, relevance_map,
 // loss.*, grad.P; with steps also trajectory.loss and after.P. P are the names
-// and the layout of the model's own parameters. It returns the keys written.
+// and the layout of the model's own parameters; weights that an exporter
+// renamed and transposed are there under their layer's name too, as (out,in).
+// It returns the keys written.
 func Trace(ctx context.Context, opt TraceOptions) ([]string, error) {
 	in, err := readTraceInputs(opt.Inputs)
 	if err != nil {
@@ -196,6 +198,9 @@ func traceOutputs(a *assembly) (out outputs, err error) {
 	}
 	for i, p := range a.params {
 		out.add("grad."+p.Name, a.grads[i])
+		if layer, ok := a.layers[p.Name]; ok {
+			out.add("grad."+layer, a.b.Transpose(a.grads[i], 1, 0))
+		}
 	}
 	return out, a.b.Err()
 }
@@ -275,9 +280,15 @@ func traceSteps(ctx context.Context, m *Model, in traceInputs, opt TraceOptions)
 			opt.OnStep(step)
 		}
 	}
+	layers := m.layerWeights()
 	out := []safetensors.Named{{Name: "trajectory.loss", Tensor: onnx.FloatTensor(losses, int64(len(losses)))}}
 	for i, p := range s.Params {
-		out = append(out, safetensors.Named{Name: "after." + p.Name, Tensor: onnx.FloatTensor(s.Weights[i].Float32s(), p.Shape.Ints()...)})
+		values, dims := s.Weights[i].Float32s(), p.Shape.Ints()
+		out = append(out, safetensors.Named{Name: "after." + p.Name, Tensor: onnx.FloatTensor(values, dims...)})
+		if layer, ok := layers[p.Name]; ok {
+			t := onnx.FloatTensor(transposed(values, dims[0], dims[1]), dims[1], dims[0])
+			out = append(out, safetensors.Named{Name: "after." + layer, Tensor: t})
+		}
 	}
 	return out, nil
 }
