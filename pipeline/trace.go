@@ -136,21 +136,21 @@ func (in traceInputs) fit(m *Model) error {
 
 // buffers copies the batch into runtime memory under the graphs' input names.
 func (in traceInputs) buffers(gs *Graphs) (Inputs, error) {
-	out, err := NewInputs(gs)
-	if err != nil {
-		return out, err
-	}
 	image, err := in.image.Float32s()
 	if err != nil {
-		return out, fmt.Errorf("image: %w", err)
+		return Inputs{}, fmt.Errorf("image: %w", err)
 	}
 	mask, err := in.mask.Float32s()
 	if err != nil {
-		return out, fmt.Errorf("mask: %w", err)
+		return Inputs{}, fmt.Errorf("mask: %w", err)
 	}
 	label, err := in.label.Int64s()
 	if err != nil {
-		return out, fmt.Errorf("label: %w", err)
+		return Inputs{}, fmt.Errorf("label: %w", err)
+	}
+	out, err := NewInputs(gs)
+	if err != nil {
+		return Inputs{}, err
 	}
 	copy(out.Image.Float32s(), image)
 	copy(out.Mask.Float32s(), mask)
@@ -218,10 +218,10 @@ func runTrace(g *onnx.Graph, a *assembly, in traceInputs, names []string, opt or
 	defer session.Close()
 	gs := &Graphs{Training: g, Image: a.subject.Image.Name, Mask: a.mask.Name, Label: a.label.Name}
 	batch, err := in.buffers(gs)
-	defer batch.Close()
 	if err != nil {
 		return nil, err
 	}
+	defer batch.Close()
 	feed := map[string]*ort.Buffer{gs.Image: batch.Image, gs.Mask: batch.Mask, gs.Label: batch.Label}
 	for _, p := range a.params {
 		values, err := p.Data.Float32s()
@@ -260,10 +260,10 @@ func traceSteps(ctx context.Context, m *Model, in traceInputs, opt TraceOptions)
 	}
 	defer s.Close()
 	batch, err := in.buffers(gs)
-	defer batch.Close()
 	if err != nil {
 		return nil, err
 	}
+	defer batch.Close()
 	var losses []float32
 	for step := 1; step <= opt.Steps; step++ {
 		if err := ctx.Err(); err != nil {
