@@ -29,10 +29,10 @@ lambda_background: 3
 lambda_foreground: 3
 lambda_acc: 1
 confidence: label
-lr: 3e-3
-lr_schedule: {factor: 0.93, every: 2}
+lr: 2e-3
+lr_schedule: {factor: 0.9, every: 2}
 epochs: %d
-batch: 32
+batch: 16
 seed: %d
 workers: 1
 sheet_images: 6
