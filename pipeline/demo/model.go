@@ -8,8 +8,8 @@ import _ "embed"
 //go:embed tiny.safetensors
 var weights []byte
 
-// architecture is the model's, in timm's terms. It has one block, for which the
-// relevance rollout is exact: with two to four, finetuning with masks moved the
-// relevance of models as small as this onto the shapes and left the accuracy as
-// it was, because shape tokens had taken the background in before.
+// architecture is the model's, in timm's terms. It has one block, so that no
+// path from the background leads around the attention that relevance is read
+// from: in trials, models of four blocks as small as this gained relevance on
+// the shapes by the same finetuning and no accuracy.
 const architecture = `{"img_size": 64, "patch_size": 8, "embed_dim": 64, "depth": 1, "num_heads": 4, "num_classes": 6}`
