@@ -24,6 +24,7 @@ func finetuneCommand() *cli.Command {
 			"--resume goes on with it. The presets:\n" + wrap(configs.Presets(), 80),
 		Flags: append(append(configFlags(), checkpointFlags()...),
 			&cli.StringFlag{Name: "o", Usage: "keep the run in the folder `RUN`", Value: "run"},
+			&cli.BoolFlag{Name: "strict", Usage: "stop at a picture that can't be decoded instead of leaving it out; the same as --set strict=true"},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the run in RUN, or start it where there is none"},
 		),
 		Action: action(finetune),
@@ -38,16 +39,20 @@ func finetune(c *call) error {
 		return err
 	}
 	opt := pipeline.FinetuneOptions{Dir: c.String("o"), Resume: c.Bool("resume"), Tool: version(), Command: commandLine(os.Args)}
-	given := c.IsSet("c") || c.IsSet("set")
+	settings := c.StringSlice("set")
+	if c.Bool("strict") {
+		settings = append(settings, "strict=true")
+	}
+	given := c.IsSet("c") || len(settings) > 0
 	if !given && !opt.Resume {
 		return usagef("relevit finetune: -c is missing; the presets are %s", strings.Join(configs.Presets(), ", "))
 	}
-	if opt.Resume && !c.IsSet("c") && c.IsSet("set") && pipeline.IsRun(opt.Dir) {
-		return usagef("relevit finetune: --resume goes on with the configuration of %s: leave --set out, or start another run", opt.Dir)
+	if opt.Resume && !c.IsSet("c") && given && pipeline.IsRun(opt.Dir) {
+		return usagef("relevit finetune: --resume goes on with the configuration of %s: leave --set and --strict out, or start another run", opt.Dir)
 	}
 	var err error
 	if given {
-		if opt.Config, err = configs.Load(c.StringSlice("c"), c.StringSlice("set")); err != nil {
+		if opt.Config, err = configs.Load(c.StringSlice("c"), settings); err != nil {
 			return err
 		}
 		if opt.Config.Model == "" {

@@ -27,7 +27,7 @@ func traceCommand() *cli.Command {
 			outputFlag("write the quantities to `FILE`, over what is there"),
 			&cli.StringFlag{Name: "mode", Usage: "`MODE` first-order or second-order"},
 			&cli.StringFlag{Name: "method", Usage: "`METHOD` relevance, gradmask or rrr"},
-			&cli.IntFlag{Name: "steps", Usage: "make `N` AdamW steps on the batch"},
+			&cli.IntFlag{Name: "steps", Usage: "make `N` AdamW steps on the batch", DefaultText: "the configuration's"},
 		),
 		Action: action(trace),
 	}
