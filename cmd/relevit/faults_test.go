@@ -326,7 +326,7 @@ var dataFaults = []fault{
 	{name: "no class left to validate", args: "finetune -c c.yaml --set data.classes=6 --set data.validation.split=classes -o run", code: usage, says: "validate"},
 	{name: "a batch larger than the data", args: "finetune -c c.yaml --set batch=100 -o run", code: usage, says: "batch of 100", leaves: false},
 	{name: "a corrupt JPEG where that is strict", spoil: both(remove("data/images/star/00005.png"), write("data/images/star/00005.jpg", "\xff\xd8\xff\xe0 and then nothing")),
-		args: "finetune -c c.yaml --set strict=true -o run", code: badInput, says: "00005.jpg", leaves: true},
+		args: "finetune -c c.yaml --strict -o run", code: badInput, says: "00005.jpg", leaves: true},
 	{name: "no pictures", spoil: both(remove("data/images"), folder("data/images")), args: "finetune -c c.yaml -o run", code: badInput, says: "data/images|class folders"},
 	{name: "no flat pictures", spoil: folder("empty"), args: "finetune -c c.yaml --set data.layout=flat --set data.labels=top1 --set data.images=empty -o run", code: badInput, says: "empty|no image files"},
 	{name: "pictures that aren't there", args: "finetune -c c.yaml --set data.images=nowhere -o run", code: badInput, says: "nowhere"},
