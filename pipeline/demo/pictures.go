@@ -6,11 +6,6 @@ import (
 	"math/rand/v2"
 )
 
-// The demo's pictures: a shape, which is the class, before a background that
-// may betray it. Every class has a background of its own. In training pictures
-// the background goes with the class, so that a model can be right without
-// looking at the shape; in honest test pictures it says nothing.
-
 // Classes are the shapes, in the order of their labels.
 var Classes = []string{"circle", "square", "triangle", "cross", "ring", "star"}
 

@@ -4,26 +4,26 @@ import "image"
 
 // Resize interpolates bilinearly without antialiasing, in float32, exactly as
 // torch's F.interpolate(mode="bilinear", align_corners=False) does.
-func (p *Gray) Resize(w, h int) *Gray {
+func (m *Gray) Resize(w, h int) *Gray {
 	dst := NewGray(w, h)
-	p.resizeInto(dst.Pix, w, h, image.Rect(0, 0, w, h), false)
+	m.resizeInto(dst.Pix, w, h, image.Rect(0, 0, w, h), false)
 	return dst
 }
 
 // resizeInto stores the part inside window of p resized to w x h, mirrored
 // left to right on request, as (window.Dy(),window.Dx()) in dst.
-func (p *Gray) resizeInto(dst []float32, w, h int, window image.Rectangle, mirror bool) {
+func (m *Gray) resizeInto(dst []float32, w, h int, window image.Rectangle, mirror bool) {
 	columns := make([]tap, window.Dx())
 	for x := range columns {
 		at := x
 		if mirror {
 			at = len(columns) - 1 - x
 		}
-		columns[x] = newTap(window.Min.X+at, p.W, w)
+		columns[x] = newTap(window.Min.X+at, m.W, w)
 	}
 	for y := range window.Dy() {
-		row := newTap(window.Min.Y+y, p.H, h)
-		upper, lower := p.Pix[row.near*p.W:][:p.W], p.Pix[row.far*p.W:][:p.W]
+		row := newTap(window.Min.Y+y, m.H, h)
+		upper, lower := m.Pix[row.near*m.W:][:m.W], m.Pix[row.far*m.W:][:m.W]
 		out := dst[y*len(columns):][:len(columns)]
 		for x, c := range columns {
 			a := float32((1-c.share)*upper[c.near]) + float32(c.share*upper[c.far])
@@ -48,12 +48,12 @@ func newTap(i, in, out int) tap {
 }
 
 // ResizeNearest takes sample floor(i*in/out), as torch's mode="nearest" does.
-func (p *Gray) ResizeNearest(w, h int) *Gray {
+func (m *Gray) ResizeNearest(w, h int) *Gray {
 	dst := NewGray(w, h)
 	for y := range h {
-		in := p.Pix[y*p.H/h*p.W:][:p.W]
+		in := m.Pix[y*m.H/h*m.W:][:m.W]
 		for x := range w {
-			dst.Pix[y*w+x] = in[x*p.W/w]
+			dst.Pix[y*w+x] = in[x*m.W/w]
 		}
 	}
 	return dst

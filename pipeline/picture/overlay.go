@@ -57,9 +57,9 @@ func Overlay(p *RGB, relevance *Gray, opacity float64) (*RGB, error) {
 }
 
 // RGB renders values in [0,1] as grey levels.
-func (p *Gray) RGB() *RGB {
-	out := NewRGB(p.W, p.H)
-	for i, v := range p.Pix {
+func (m *Gray) RGB() *RGB {
+	out := NewRGB(m.W, m.H)
+	for i, v := range m.Pix {
 		level := uint8(math.Round(255 * float64(min(max(v, 0), 1))))
 		out.Pix[3*i], out.Pix[3*i+1], out.Pix[3*i+2] = level, level, level
 	}

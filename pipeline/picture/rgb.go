@@ -44,6 +44,6 @@ func NewGray(w, h int) *Gray {
 	return &Gray{W: w, H: h, Pix: make([]float32, w*h)}
 }
 
-func (p *Gray) reset(w, h int) {
-	p.W, p.H, p.Pix = w, h, grow(p.Pix, w*h)
+func (m *Gray) reset(w, h int) {
+	m.W, m.H, m.Pix = w, h, grow(m.Pix, w*h)
 }

@@ -90,7 +90,8 @@ func (p *RGB) label(text string, left, width int) {
 	d.DrawString(string(runes))
 }
 
-// ColorModel, Bounds and At make an RGB an image.Image, and Set a draw.Image.
+// ColorModel is that of opaque 8-bit colours; with Bounds, At and Set an RGB is a
+// draw.Image.
 func (p *RGB) ColorModel() color.Model { return color.RGBAModel }
 
 // Bounds begins at the origin.

@@ -21,10 +21,10 @@ func (p *RGB) WritePNG(w io.Writer) error {
 	return png.Encode(w, rgba)
 }
 
-// WritePNG encodes p as an 8-bit mask, 0 to 255.
-func (p *Gray) WritePNG(w io.Writer) error {
-	gray := image.NewGray(image.Rect(0, 0, p.W, p.H))
-	for i, v := range p.Pix {
+// WritePNG encodes m as an 8-bit mask, 0 to 255.
+func (m *Gray) WritePNG(w io.Writer) error {
+	gray := image.NewGray(image.Rect(0, 0, m.W, m.H))
+	for i, v := range m.Pix {
 		gray.Pix[i] = uint8(math.Round(255 * float64(min(max(v, 0), 1))))
 	}
 	return png.Encode(w, gray)
@@ -34,7 +34,7 @@ func (p *Gray) WritePNG(w io.Writer) error {
 func (p *RGB) SavePNG(path string) error { return writeFile(path, p.WritePNG) }
 
 // SavePNG writes a mask file; a reader never sees part of it.
-func (p *Gray) SavePNG(path string) error { return writeFile(path, p.WritePNG) }
+func (m *Gray) SavePNG(path string) error { return writeFile(path, m.WritePNG) }
 
 // writeFile makes a file appear whole or not at all, whatever interrupts it:
 // write fills a temporary file in the same folder, which is synced and renamed.
