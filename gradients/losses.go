@@ -106,8 +106,8 @@ func (t *Terms) relevance(b *onnx.Builder, s Subject, o Objective, mask, label *
 		target = t.Prediction
 	}
 	classification := crossEntropy(b, s.Logits, target, o.Temperature)
-	guide := b.Add(b.Scale(background, o.LambdaBackground), b.Scale(foreground, o.LambdaForeground))
-	total := b.Add(b.Scale(guide, o.LambdaSeg), b.Scale(classification, o.LambdaAcc))
+	total := weighted(b, share{background, o.LambdaSeg * o.LambdaBackground}, share{foreground, o.LambdaSeg * o.LambdaForeground},
+		share{classification, o.LambdaAcc})
 	t.add(b, "background", background, "ReduceMean")
 	t.add(b, "foreground", foreground, "ReduceMean")
 	t.add(b, "classification", classification, "ReduceMean")
@@ -145,10 +145,10 @@ func (t *Terms) baseline(b *onnx.Builder, s Subject, o Objective, mask, label *o
 	classification := crossEntropy(b, s.Logits, label, o.Temperature)
 	t.add(b, "mask", guide, reduce)
 	t.add(b, "classification", classification, "ReduceMean")
-	scalar := b.Add(b.Scale(t.Scalars[0], o.LambdaSeg), b.Scale(t.Scalars[1], o.LambdaAcc))
+	scalar := weighted(b, share{t.Scalars[0], o.LambdaSeg}, share{t.Scalars[1], o.LambdaAcc})
 	t.Names = append(t.Names, "total")
 	t.Scalars = append(t.Scalars, b.Named("loss/total", scalar))
-	t.PerImage = append(t.PerImage, b.Add(b.Scale(guide, o.LambdaSeg), b.Scale(classification, o.LambdaAcc)))
+	t.PerImage = append(t.PerImage, weighted(b, share{guide, o.LambdaSeg}, share{classification, o.LambdaAcc}))
 	t.Total = scalar
 	return nil
 }
@@ -160,6 +160,31 @@ func (t *Terms) add(b *onnx.Builder, name string, each *onnx.Value, reduce strin
 	t.Scalars = append(t.Scalars, scalar)
 	t.PerImage = append(t.PerImage, each)
 	t.Total = scalar
+}
+
+// share is a loss with its weight in the total.
+type share struct {
+	loss   *onnx.Value
+	weight float64
+}
+
+// weighted adds losses up. What has no weight is left out, so that no gradient
+// is computed for it.
+func weighted(b *onnx.Builder, shares ...share) *onnx.Value {
+	var total *onnx.Value
+	for _, s := range shares {
+		switch {
+		case s.weight == 0:
+		case total == nil:
+			total = b.Scale(s.loss, s.weight)
+		default:
+			total = b.Add(total, b.Scale(s.loss, s.weight))
+		}
+	}
+	if total == nil {
+		return b.Scale(shares[0].loss, 0)
+	}
+	return total
 }
 
 // perImage reduces (B,...) to (B).

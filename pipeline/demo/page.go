@@ -17,7 +17,45 @@ func (d *demo) writeReport(r *Result) error {
 	if err != nil {
 		return err
 	}
+	if err := overview(page.Sheets[0], d.overview()); err != nil {
+		return err
+	}
 	return pipeline.WriteFile(r.Report, func(w io.Writer) error { return report.Write(w, page) })
+}
+
+// overview draws the first pictures of a sheet as one PNG, the picture at the
+// head of README.md.
+func overview(s report.Sheet, path string) error {
+	const rows, size = 3, 160
+	var lines []*picture.RGB
+	for i, row := range s.Rows[:min(rows, len(s.Rows))] {
+		var panels []picture.Panel
+		for j, img := range row.Images {
+			rgb, ok := img.(*picture.RGB)
+			if !ok {
+				return fmt.Errorf("%s: column %s holds no RGB picture", path, s.Columns[j])
+			}
+			large, err := picture.Resize(rgb, size, size, picture.Bicubic)
+			if err != nil {
+				return err
+			}
+			panel := picture.Panel{Picture: large}
+			if i == 0 {
+				panel.Label = s.Columns[j]
+			}
+			panels = append(panels, panel)
+		}
+		line, err := picture.Sheet(panels)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, line)
+	}
+	whole, err := picture.Stack(lines)
+	if err != nil {
+		return err
+	}
+	return whole.SavePNG(path)
 }
 
 func (d *demo) page(r *Result) (report.Page, error) {

@@ -59,8 +59,9 @@ func (p paths) run(seed uint64, masks bool) string {
 	}
 	return filepath.Join(p.dir, "runs", fmt.Sprintf("no-masks-%d", seed))
 }
-func (p paths) weights() string { return filepath.Join(p.dir, "model.safetensors") }
-func (p paths) model() string   { return filepath.Join(p.dir, "model.onnx") }
-func (p paths) robust() string  { return filepath.Join(p.dir, "robust.onnx") }
-func (p paths) config() string  { return filepath.Join(p.dir, "config.yaml") }
-func (p paths) report() string  { return filepath.Join(p.dir, "report.html") }
+func (p paths) weights() string  { return filepath.Join(p.dir, "model.safetensors") }
+func (p paths) model() string    { return filepath.Join(p.dir, "model.onnx") }
+func (p paths) robust() string   { return filepath.Join(p.dir, "robust.onnx") }
+func (p paths) config() string   { return filepath.Join(p.dir, "config.yaml") }
+func (p paths) overview() string { return filepath.Join(p.dir, "overview.png") }
+func (p paths) report() string   { return filepath.Join(p.dir, "report.html") }
