@@ -155,7 +155,7 @@ func (m *Model) lower(batch int64) (*assembly, error) {
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
 	logits := slices.Index(g.Outputs, found.Logits)
-	for _, pass := range []func(*onnx.Graph) error{passes.Linear, passes.Patchify, passes.Tidy} {
+	for _, pass := range []func(*onnx.Graph) error{passes.Narrow, passes.Linear, passes.Patchify, passes.Tidy} {
 		if err := pass(g); err != nil {
 			return nil, fmt.Errorf("%s: lowering the graph: %w", m.Path, err)
 		}
