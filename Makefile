@@ -30,7 +30,7 @@ e2e: runtime ## run the tests on real weights too (minutes)
 	RELEVIT_KILLS=20 go test -tags e2e -timeout 120m ./...
 
 bench: runtime ## print seconds per step and peak memory beside a plain forward
-	go test -tags bench -run TestBenchTable -v -count 1 -timeout 60m ./pipeline/...
+	go test -tags bench -run TestBenchTable -v -count 1 -timeout 60m ./pipeline
 
 demo-model: runtime ## train the model that the demo embeds, anew
 	go test -tags demomodel -run TestTrainDemoModel -v -count 1 -timeout 60m ./pipeline/demo/
