@@ -281,7 +281,7 @@ func (c oracleCase) compareFloat64(t *testing.T, m *Model, in traceInputs, metho
 			continue
 		}
 		compared++
-		if e := off(results[i].F, want, nil); e > 1e-9 && !(strings.HasSuffix(key, "qkv.bias") && e < 1e-8) {
+		if e := off(results[i].F, want, nil); e > 1e-9 {
 			t.Errorf("%s is off by %.2g", key, e)
 		}
 	}
