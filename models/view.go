@@ -7,6 +7,7 @@ import "github.com/relevit/relevit/onnx"
 // keep the names and layouts of the checkpoint's own tensors.
 type view struct {
 	layout  string // whose names they are: timm, huggingface, jax, ...
+	prefix  string // before the names of the tower of the image, such as module.
 	tensors map[string]*viewed
 	unused  []string // tensors of the checkpoint that no name of timm's is made of
 }

@@ -1,0 +1,54 @@
+package models
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/relevit/relevit/onnx"
+)
+
+// checkpointOf makes a checkpoint in memory of names and shapes.
+func checkpointOf(tensors map[string][]int64) *Checkpoint {
+	c := &Checkpoint{Metadata: map[string]string{}, tensors: map[string]*onnx.Tensor{}}
+	for name, dims := range tensors {
+		n := int64(1)
+		for _, d := range dims {
+			n *= d
+		}
+		c.names = append(c.names, name)
+		c.tensors[name] = onnx.FloatTensor(make([]float32, n), dims...)
+	}
+	slices.Sort(c.names)
+	return c
+}
+
+func TestAViewShowsTimmsNames(t *testing.T) {
+	w, err := viewOf(checkpointOf(map[string][]int64{
+		"module.backbone.patch_embed.proj.weight":   {8, 3, 4, 4},
+		"module.backbone.blocks.0.3.gamma_1":        {8},
+		"module.backbone.blocks.0.3.attn.q_bias":    {8},
+		"module.backbone.blocks.0.3.attn.v_bias":    {8},
+		"module.backbone.blocks.0.3.mlp.w12.weight": {24, 8},
+		"module.backbone.blocks.0.3.mlp.w3.weight":  {8, 12},
+		"module.linear.weight":                      {5, 8},
+		"module.backbone.mask_token":                {1, 8},
+		"text.weight":                               {1},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, dims := range map[string][]int64{
+		"patch_embed.proj.weight": {8, 3, 4, 4}, "blocks.3.ls1.gamma": {8}, "blocks.3.attn.qkv.bias": {24},
+		"blocks.3.mlp.fc1_g.weight": {12, 8}, "blocks.3.mlp.fc1_x.weight": {12, 8}, "blocks.3.mlp.fc2.weight": {8, 12}, "head.weight": {5, 8},
+	} {
+		if !w.has(name) || !slices.Equal(w.tensors[name].dims, dims) {
+			t.Errorf("%s: expected %v, found %+v", name, dims, w.tensors[name])
+		}
+	}
+	if len(w.tensors) != 7 {
+		t.Errorf("expected 7 tensors, found %v", w.tensors)
+	}
+	if want := []string{"module.backbone.mask_token", "text.weight"}; !slices.Equal(w.unused, want) {
+		t.Errorf("unused: expected %v, found %v", want, w.unused)
+	}
+}
