@@ -53,7 +53,11 @@ func Build(c *Checkpoint, a *Architecture, opt BuildOptions) (*onnx.Model, error
 		return nil, &Error{Path: c.Path, Problem: "the checkpoint has no classifier (tensors head.weight and head.bias)",
 			Advice: "take a checkpoint with its classification head"}
 	}
-	g, err := forward(c, a)
+	w, err := viewOf(c)
+	if err != nil {
+		return nil, err
+	}
+	g, err := forward(c, w, a)
 	if err != nil {
 		return nil, &Error{Path: c.Path, Problem: "building the graph of " + a.Title(), Err: err}
 	}

@@ -12,37 +12,28 @@ import (
 type vit struct {
 	*onnx.Builder
 	a       *Architecture
-	weights map[string]*onnx.Value
+	view    *view
+	sources map[string]*onnx.Value // initializers by the checkpoint's names
 	consts  map[string]*onnx.Value
 }
 
-func forward(c *Checkpoint, a *Architecture) (*onnx.Graph, error) {
+func forward(c *Checkpoint, w *view, a *Architecture) (*onnx.Graph, error) {
 	g := onnx.NewGraph(a.Title())
-	v := &vit{Builder: onnx.NewBuilder(g), a: a, weights: map[string]*onnx.Value{}, consts: map[string]*onnx.Value{}}
+	v := &vit{Builder: onnx.NewBuilder(g), a: a, view: w, sources: map[string]*onnx.Value{}, consts: map[string]*onnx.Value{}}
 	image := g.AddInput("image", onnx.Float, onnx.Shape{{N: 1, Sym: "batch"}, onnx.D(int64(a.Channels)), onnx.D(int64(a.ImageSize[0])), onnx.D(int64(a.ImageSize[1]))})
-	want := map[string]bool{}
-	for _, s := range a.tensors() {
-		want[s.name] = true
-		if c.Tensor(s.name) == nil {
-			return nil, fmt.Errorf("the checkpoint has no tensor %s %v", s.name, s.dims)
-		}
-	}
-	for _, name := range c.Names() {
-		if !want[name] {
-			continue
-		}
-		t, err := float32s(c.Tensor(name))
-		if err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", name, err)
-		}
-		v.weights[name] = g.AddInit(name, t)
+	if err := v.load(c); err != nil {
+		return nil, err
 	}
 	x := v.embed(image)
 	for i := range a.Depth {
 		x = v.block(fmt.Sprintf("blocks.%d", i), x)
 	}
 	g.Outputs = []*onnx.Value{v.Named("logits", v.classify(x))}
-	return g, v.Err()
+	if err := v.Err(); err != nil {
+		return nil, err
+	}
+	g.Prune()
+	return g, nil
 }
 
 // constant is an initializer with a name that tells what it is for.
@@ -69,19 +60,9 @@ func (v *vit) reshape(x *onnx.Value, name string, dims ...int64) *onnx.Value {
 	return v.Op("Reshape", nil, x, v.ints(name, dims...))
 }
 
-// linear is x Wᵀ + b with W (out,in) as in the checkpoint.
-func (v *vit) linear(name string, x *onnx.Value) *onnx.Value {
-	w := v.Named(name+"/weight_T", v.Transpose(v.weights[name+".weight"], 1, 0))
-	y := v.Named(name+"/product", v.MatMul(x, w))
-	if b := v.weights[name+".bias"]; b != nil {
-		y = v.Add(y, b)
-	}
-	return v.Named(name+"/out", y)
-}
-
 func (v *vit) norm(name string, x *onnx.Value) *onnx.Value {
 	attrs := []onnx.Attr{{Name: "axis", Value: int64(-1)}, {Name: "epsilon", Value: float32(v.a.Eps)}}
-	return v.Named(name+"/out", v.Op("LayerNormalization", attrs, x, v.weights[name+".weight"], v.weights[name+".bias"]))
+	return v.Named(name+"/out", v.Op("LayerNormalization", attrs, x, v.weight(name+".weight"), v.weight(name+".bias")))
 }
 
 // embed turns the image (B,channels,rows,columns) into tokens (B,N,D).
@@ -89,12 +70,12 @@ func (v *vit) embed(image *onnx.Value) *onnx.Value {
 	a := v.a
 	patch := []int64{int64(a.Patch[0]), int64(a.Patch[1])}
 	x := v.Op("Conv", []onnx.Attr{{Name: "kernel_shape", Value: patch}, {Name: "strides", Value: patch}},
-		image, v.weights["patch_embed.proj.weight"], v.weights["patch_embed.proj.bias"])
+		image, v.weight("patch_embed.proj.weight"), v.weight("patch_embed.proj.bias"))
 	v.Named("patch_embed/conv", x)                                                  // (B,D,rows,columns)
 	x = v.Named("patch_embed/rows", v.reshape(x, "one_row", 0, int64(a.Width), -1)) // (B,D,P)
 	x = v.Named("patch_embed/out", v.Transpose(x, 0, 2, 1))                         // (B,P,D)
 
-	positions := v.weights["pos_embed"] // (1,P,D) or (1,N,D)
+	positions := v.weight("pos_embed") // (1,P,D) or (1,N,D)
 	if a.NoEmbedClass {
 		x = v.Named("pos_embed/out", v.Add(x, positions))
 	}
@@ -111,9 +92,10 @@ func (v *vit) embed(image *onnx.Value) *onnx.Value {
 // prefix puts the class token and its like before the patches (B,P,D).
 func (v *vit) prefix(x *onnx.Value) *onnx.Value {
 	var tokens []*onnx.Value
+	var names []string
 	for _, name := range []string{"cls_token", "dist_token", "reg_token"} {
-		if w := v.weights[name]; w != nil {
-			tokens = append(tokens, w)
+		if w := v.weight(name); w != nil {
+			tokens, names = append(tokens, w), append(names, name)
 		}
 	}
 	if tokens == nil {
@@ -122,7 +104,7 @@ func (v *vit) prefix(x *onnx.Value) *onnx.Value {
 	batch := v.Named("tokens/batch", v.Op("Shape", []onnx.Attr{{Name: "start", Value: int64(0)}, {Name: "end", Value: int64(1)}}, x))
 	shape := v.Named("tokens/shape", v.Concat(0, batch, v.ints("one_token", 1, 1)))
 	for i, w := range tokens {
-		tokens[i] = v.Named(w.Name+"/batch", v.Op("Expand", nil, w, shape)) // (B,1,D)
+		tokens[i] = v.Named(names[i]+"/batch", v.Op("Expand", nil, w, shape)) // (B,1,D)
 	}
 	return v.Named("tokens", v.Concat(1, append(tokens, x)...)) // (B,N,D)
 }
@@ -130,14 +112,14 @@ func (v *vit) prefix(x *onnx.Value) *onnx.Value {
 // block is one encoder block, (B,N,D) to (B,N,D).
 func (v *vit) block(name string, x *onnx.Value) *onnx.Value {
 	y := v.attention(name+".attn", v.norm(name+".norm1", x))
-	if gamma := v.weights[name+".ls1.gamma"]; gamma != nil {
+	if gamma := v.weight(name + ".ls1.gamma"); gamma != nil {
 		y = v.Named(name+".ls1/out", v.Mul(y, gamma))
 	}
 	x = v.Named(name+"/attended", v.Add(x, y))
 
 	y = v.linear(name+".mlp.fc1", v.norm(name+".norm2", x)) // (B,N,hidden)
 	y = v.linear(name+".mlp.fc2", v.activation(name+".mlp", y))
-	if gamma := v.weights[name+".ls2.gamma"]; gamma != nil {
+	if gamma := v.weight(name + ".ls2.gamma"); gamma != nil {
 		y = v.Named(name+".ls2/out", v.Mul(y, gamma))
 	}
 	return v.Named(name+"/out", v.Add(x, y))
@@ -148,18 +130,7 @@ func (v *vit) block(name string, x *onnx.Value) *onnx.Value {
 func (v *vit) attention(name string, x *onnx.Value) *onnx.Value {
 	a := v.a
 	head := int64(a.Width / a.Heads)
-	y := v.linear(name+".qkv", x)                                  // (B,N,3D)
-	y = v.reshape(y, "split_heads", 0, 0, 3, int64(a.Heads), head) // (B,N,3,H,D/H)
-	y = v.Transpose(v.Named(name+"/heads", y), 2, 0, 3, 1, 4)      // (3,B,H,N,D/H)
-	y = v.Named(name+"/qkv", y)
-	parts := v.Ops("Split", 3, []onnx.Attr{{Name: "axis", Value: int64(0)}}, y, v.ints("q_k_v", 1, 1, 1))
-	qkv := make([]*onnx.Value, 3)
-	for i, part := range []string{"q", "k", "v"} {
-		v.Graph.Rename(parts[i], name+"/"+part+"_part")
-		qkv[i] = v.Named(name+"/"+part, v.Op("Squeeze", nil, parts[i], v.ints("first_axis", 0))) // (B,H,N,D/H)
-	}
-	parts[0].Node.Name = name + "/split"
-	q, k := qkv[0], qkv[1]
+	q, k, value := v.heads(name, x, head)
 	if a.QKNorm {
 		q, k = v.norm(name+".q_norm", q), v.norm(name+".k_norm", k)
 	}
@@ -167,10 +138,39 @@ func (v *vit) attention(name string, x *onnx.Value) *onnx.Value {
 	kt := v.Named(name+"/k_T", v.Transpose(k, 0, 1, 3, 2))      // (B,H,D/H,N)
 	scores := v.Named(name+"/scores", v.MatMul(q, kt))          // (B,H,N,N)
 	A := v.Named(name+"/A", v.Softmax(scores, -1))              // (B,H,N,N)
-	y = v.Named(name+"/weighted", v.MatMul(A, qkv[2]))          // (B,H,N,D/H)
+	y := v.Named(name+"/weighted", v.MatMul(A, value))          // (B,H,N,D/H)
 	y = v.Named(name+"/weighted_T", v.Transpose(y, 0, 2, 1, 3)) // (B,N,H,D/H)
 	y = v.reshape(y, "join_heads", 0, 0, int64(a.Width))        // (B,N,D)
 	return v.linear(name+".proj", v.Named(name+"/joined", y))
+}
+
+// heads computes queries, keys and values (B,H,N,D/H) of tokens (B,N,D).
+func (v *vit) heads(name string, x *onnx.Value, head int64) (q, k, value *onnx.Value) {
+	h := int64(v.a.Heads)
+	names := []string{name + "/q", name + "/k", name + "/v"}
+	out := make([]*onnx.Value, 3)
+	parts := v.products(name+".qkv", x)
+	if len(parts) == 3 {
+		for i, y := range parts { // (B,N,D)
+			y = v.Named(names[i]+"_heads", v.reshape(y, "one_of_q_k_v", 0, 0, h, head)) // (B,N,H,D/H)
+			out[i] = v.Named(names[i], v.Transpose(y, 0, 2, 1, 3))
+		}
+		return out[0], out[1], out[2]
+	}
+	y := parts[0]
+	if len(parts) > 1 {
+		y = v.Named(name+".qkv/out", v.Concat(2, parts...))
+	}
+	y = v.reshape(y, "split_heads", 0, 0, 3, h, head)         // (B,N,3,H,D/H)
+	y = v.Transpose(v.Named(name+"/heads", y), 2, 0, 3, 1, 4) // (3,B,H,N,D/H)
+	y = v.Named(name+"/qkv", y)
+	split := v.Ops("Split", 3, []onnx.Attr{{Name: "axis", Value: int64(0)}}, y, v.ints("q_k_v", 1, 1, 1))
+	for i := range out {
+		v.Graph.Rename(split[i], names[i]+"_part")
+		out[i] = v.Named(names[i], v.Op("Squeeze", nil, split[i], v.ints("first_axis", 0))) // (B,H,N,D/H)
+	}
+	split[0].Node.Name = name + "/split"
+	return out[0], out[1], out[2]
 }
 
 // activation is the MLP's nonlinearity, spelled in operators of every opset.
@@ -224,10 +224,4 @@ func (v *vit) pool(x *onnx.Value) *onnx.Value {
 		v.Named("patches", x) // (B,P,D)
 	}
 	return v.Named("pool", v.Op("ReduceMean", []onnx.Attr{{Name: "keepdims", Value: int64(0)}}, x, v.ints("token_axis", 1)))
-}
-
-// gemm is x Wᵀ + b for x (B,in) and W (out,in) as in the checkpoint.
-func (v *vit) gemm(name string, x *onnx.Value) *onnx.Value {
-	y := v.Op("Gemm", []onnx.Attr{{Name: "transB", Value: int64(1)}}, x, v.weights[name+".weight"], v.weights[name+".bias"])
-	return v.Named(name+"/out", y)
 }

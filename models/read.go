@@ -3,6 +3,7 @@ package models
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,7 +27,11 @@ type Options struct {
 // is among the result's warnings. A checkpoint that isn't such a model, or
 // lacks tensors, is an *Error that names them.
 func ReadArchitecture(c *Checkpoint, opt Options) (*Architecture, error) {
-	r := &reading{c: c, a: &Architecture{Activation: "gelu", Eps: 1e-6}}
+	w, err := viewOf(c)
+	if err != nil {
+		return nil, err
+	}
+	r := &reading{c: c, view: w, a: &Architecture{Activation: "gelu", Eps: 1e-6}}
 	if err := r.sizes(); err != nil {
 		return nil, err
 	}
@@ -50,11 +55,12 @@ func ReadArchitecture(c *Checkpoint, opt Options) (*Architecture, error) {
 // reading is an architecture on its way out of a checkpoint.
 type reading struct {
 	c          *Checkpoint
+	view       *view
 	a          *Architecture
 	statements []*statement
 }
 
-func (r *reading) has(name string) bool { return r.c.tensors[name] != nil }
+func (r *reading) has(name string) bool { return r.view.has(name) }
 
 func (r *reading) fail(advice, format string, args ...any) error {
 	return &Error{Path: r.c.Path, Problem: fmt.Sprintf(format, args...), Advice: advice}
@@ -66,15 +72,15 @@ func (r *reading) warn(format string, args ...any) {
 
 // dims returns the shape of a tensor that the model needs.
 func (r *reading) dims(name, want string) ([]int, error) {
-	t := r.c.tensors[name]
+	t := r.view.tensors[name]
 	if t == nil {
 		return nil, r.fail("relevit reads timm's Vision Transformers", "this is no timm Vision Transformer: it has no tensor %s %s; %s", name, want, seems(r.c))
 	}
-	if len(t.Dims) != strings.Count(want, ",")+1 || slices.Min(t.Dims) < 1 {
-		return nil, r.fail("", "tensor %s: expected %s, found %v", name, want, t.Dims)
+	if len(t.dims) != strings.Count(want, ",")+1 || slices.Min(t.dims) < 1 {
+		return nil, r.fail("", "tensor %s: expected %s, found %v", name, want, t.dims)
 	}
-	out := make([]int, len(t.Dims))
-	for i, d := range t.Dims {
+	out := make([]int, len(t.dims))
+	for i, d := range t.dims {
 		out[i] = int(d)
 	}
 	return out, nil
@@ -88,7 +94,7 @@ func (r *reading) sizes() error {
 		return err
 	}
 	a.Width, a.Channels, a.Patch = patch[0], patch[1], [2]int{patch[2], patch[3]}
-	for _, name := range r.c.names {
+	for name := range r.view.tensors {
 		if rest, ok := strings.CutPrefix(name, "blocks."); ok {
 			number, _, _ := strings.Cut(rest, ".")
 			if n, err := strconv.Atoi(number); err == nil && n >= 0 {
@@ -96,8 +102,8 @@ func (r *reading) sizes() error {
 			}
 		}
 	}
-	if a.Depth > len(r.c.names) {
-		return r.fail("", "blocks are numbered up to %d, but there are only %d tensors", a.Depth-1, len(r.c.names))
+	if a.Depth > len(r.view.tensors) {
+		return r.fail("", "blocks are numbered up to %d, but there are only %d tensors", a.Depth-1, len(r.view.tensors))
 	}
 	hidden, err := r.dims("blocks.0.mlp.fc1.weight", "(hidden,width)")
 	if err != nil {
@@ -216,8 +222,12 @@ func (r *reading) heads(opt Options) error {
 		return nil
 	}
 	if a.QKNorm {
-		if d := r.c.tensors["blocks.0.attn.q_norm.weight"].Count(); d > 0 && int64(a.Width)%d == 0 {
-			a.Heads = a.Width / int(d)
+		d, err := r.dims("blocks.0.attn.q_norm.weight", "(width of a head)")
+		if err != nil {
+			return err
+		}
+		if a.Width%d[0] == 0 {
+			a.Heads = a.Width / d[0]
 			return nil
 		}
 	}
@@ -341,9 +351,6 @@ func (r *reading) rest(Options) error {
 	return nil
 }
 
-// idle names tensors that published checkpoints carry and inference ignores.
-var idle = []string{"mask_token"}
-
 // compare checks every tensor against the architecture's list.
 func (r *reading) compare() error {
 	const most = 4 // of each kind in the message
@@ -351,19 +358,23 @@ func (r *reading) compare() error {
 	want := map[string]bool{}
 	for _, s := range r.a.tensors() {
 		want[s.name] = true
-		t := r.c.tensors[s.name]
+		t := r.view.tensors[s.name]
 		switch {
 		case t == nil:
 			missing = append(missing, fmt.Sprintf("%s %v", s.name, s.dims))
-		case !slices.Equal(t.Dims, s.dims):
-			wrong = append(wrong, fmt.Sprintf("%s %v (expected %v)", s.name, t.Dims, s.dims))
-		case !t.Type.IsFloat():
-			wrong = append(wrong, fmt.Sprintf("%s of type %v (expected a float type)", s.name, t.Type))
+		case !slices.Equal(t.dims, s.dims):
+			wrong = append(wrong, fmt.Sprintf("%s %v (expected %v)", r.sourceOf(s.name), t.dims, s.dims))
+		default:
+			for _, p := range t.parts {
+				if x := r.c.tensors[p.source]; x != nil && !x.Type.IsFloat() {
+					wrong = append(wrong, fmt.Sprintf("%s of type %v (expected a float type)", p.source, x.Type))
+				}
+			}
 		}
 	}
-	for _, name := range r.c.names {
-		if !want[name] && !slices.Contains(idle, name) {
-			unknown = append(unknown, fmt.Sprintf("%s %v", name, r.c.tensors[name].Dims))
+	for _, name := range slices.Sorted(maps.Keys(r.view.tensors)) {
+		if !want[name] {
+			unknown = append(unknown, fmt.Sprintf("%s %v", r.sourceOf(name), r.view.tensors[name].dims))
 		}
 	}
 	var parts []string
@@ -388,6 +399,16 @@ func (r *reading) compare() error {
 		advice = "the checkpoint is incomplete: take another copy"
 	}
 	return r.fail(advice, "the tensors are not those of a %s: %s", r.a.Title(), strings.Join(parts, "; "))
+}
+
+// sourceOf is what the checkpoint calls a tensor, with timm's name where that
+// is another.
+func (r *reading) sourceOf(name string) string {
+	source := r.view.tensors[name].parts[0].source
+	if source == name || source == "" {
+		return name
+	}
+	return fmt.Sprintf("%s (%s)", source, name)
 }
 
 // float32s returns a tensor as float32, itself where it is.
