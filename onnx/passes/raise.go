@@ -35,47 +35,56 @@ type raising struct {
 }
 
 var raisings = map[string][]raising{
-	"Squeeze":            {{9, 13, axesToInput(1)}},
-	"Unsqueeze":          {{9, 13, axesToInput(1)}},
-	"ReduceSum":          {{9, 13, axesToInput(1)}},
-	"ReduceMean":         {{9, 18, axesToInput(1)}},
-	"ReduceMax":          {{9, 18, axesToInput(1)}},
-	"ReduceMin":          {{9, 18, axesToInput(1)}},
-	"ReduceProd":         {{9, 18, axesToInput(1)}},
-	"ReduceL1":           {{9, 18, axesToInput(1)}},
-	"ReduceL2":           {{9, 18, axesToInput(1)}},
-	"ReduceLogSum":       {{9, 18, axesToInput(1)}},
-	"ReduceLogSumExp":    {{9, 18, axesToInput(1)}},
-	"ReduceSumSquare":    {{9, 18, axesToInput(1)}},
-	"Split":              {{9, 18, raiseSplit}},
-	"Slice":              {{9, 10, raiseSlice}},
-	"Clip":               {{9, 11, raiseClip}},
-	"Pad":                {{9, 11, raisePad}},
-	"Dropout":            {{9, 12, raiseDropout}},
-	"TopK":               {{9, 10, raiseTopK}},
-	"Scatter":            {{9, 11, renamed("ScatterElements")}},
-	"BatchNormalization": {{9, 14, raiseBatchNorm}},
-	"Softmax":            {{9, 13, raiseSoftmax}},
-	"LogSoftmax":         {{9, 13, raiseSoftmax}},
-	"Hardmax":            {{9, 13, raiseSoftmax}},
-	"Upsample":           {{9, 10, raiseUpsample}},
-	"Resize":             {{10, 11, raiseUpsample}, {11, 13, raiseResize}, {13, 25, dropEmpty}},
-	"GridSample":         {{16, 20, raiseGridSample}},
-	"GroupNormalization": {{18, 21, raiseGroupNorm}},
-	"DFT":                {{17, 20, refuse("its axis was an attribute then; export with opset 20 or later")}},
-	"Attention":          {{23, 25, raiseAttention}},
-	"RMSNormalization":   {{23, 25, raiseRMSNorm}},
-	"RotaryEmbedding":    {{23, 25, raiseRotary}},
-	"Swish":              {{24, 25, raiseSwish}},
-	"TensorScatter":      {{24, 25, refuse("it updates a key cache, which vision transformers don't have")}},
+	"Squeeze":                      {{9, 13, axesToInput(1)}},
+	"Unsqueeze":                    {{9, 13, axesToInput(1)}},
+	"ReduceSum":                    {{9, 13, axesToInput(1)}},
+	"ReduceMean":                   {{9, 18, axesToInput(1)}},
+	"ReduceMax":                    {{9, 18, axesToInput(1)}},
+	"ReduceMin":                    {{9, 18, axesToInput(1)}},
+	"ReduceProd":                   {{9, 18, axesToInput(1)}},
+	"ReduceL1":                     {{9, 18, axesToInput(1)}},
+	"ReduceL2":                     {{9, 18, axesToInput(1)}},
+	"ReduceLogSum":                 {{9, 18, axesToInput(1)}},
+	"ReduceLogSumExp":              {{9, 18, axesToInput(1)}},
+	"ReduceSumSquare":              {{9, 18, axesToInput(1)}},
+	"Split":                        {{9, 18, raiseSplit}},
+	"Slice":                        {{9, 10, raiseSlice}},
+	"Clip":                         {{9, 11, raiseClip}},
+	"Pad":                          {{9, 11, raisePad}},
+	"Dropout":                      {{9, 12, raiseDropout}},
+	"TopK":                         {{9, 10, raiseTopK}},
+	"Scatter":                      {{9, 11, renamed("ScatterElements")}},
+	"BatchNormalization":           {{9, 14, raiseBatchNorm}},
+	"Softmax":                      {{9, 13, raiseSoftmax}},
+	"LogSoftmax":                   {{9, 13, raiseSoftmax}},
+	"Hardmax":                      {{9, 13, raiseSoftmax}},
+	"Upsample":                     {{9, 10, raiseUpsample}},
+	"Resize":                       {{10, 11, raiseUpsample}, {11, 13, raiseResize}, {13, 25, dropEmpty}},
+	"GridSample":                   {{16, 20, raiseGridSample}},
+	"GroupNormalization":           {{18, 21, raiseGroupNorm}},
+	"DFT":                          {{17, 20, refuse("its axis was an attribute then; export with opset 20 or later")}},
+	"Attention":                    {{23, 25, raiseAttention}},
+	"RMSNormalization":             {{23, 25, raiseRMSNorm}},
+	"RotaryEmbedding":              {{23, 25, raiseRotary}},
+	"SimplifiedLayerNormalization": {{9, 25, raiseSimplifiedNorm}},
+	"Swish":                        {{24, 25, raiseSwish}},
+	"QuantizeLinear":               {{9, 25, refuse(quantisedAdvice)}},
+	"DequantizeLinear":             {{9, 25, refuse(quantisedAdvice)}},
+	"DynamicQuantizeLinear":        {{9, 25, refuse(quantisedAdvice)}},
+	"QLinearMatMul":                {{9, 25, refuse(quantisedAdvice)}},
+	"QLinearConv":                  {{9, 25, refuse(quantisedAdvice)}},
+	"MatMulInteger":                {{9, 25, refuse(quantisedAdvice)}},
+	"ConvInteger":                  {{9, 25, refuse(quantisedAdvice)}},
+	"TensorScatter":                {{24, 25, refuse("it updates a key cache, which vision transformers don't have")}},
 }
 
 // needs counts the inputs that an operator must have, where they are more than one.
-var needs = map[string]int{"Attention": 3, "RMSNormalization": 2, "RotaryEmbedding": 3, "GroupNormalization": 3}
+var needs = map[string]int{"Attention": 3, "RMSNormalization": 2, "RotaryEmbedding": 3, "GroupNormalization": 3,
+	"SimplifiedLayerNormalization": 2}
 
 // Raise brings a graph of any ai.onnx opset from 9 to 24 to the working
 // dialect and infers it. The nodes must be sorted. What can't be raised is a
-// *RaiseError.
+// *RaiseError. Operators of com.microsoft become their definitions.
 func Raise(g *onnx.Graph, opset int64) error {
 	if opset < oldestOpset || opset > newestOpset {
 		return &RaiseError{Opset: opset, Reason: fmt.Sprintf(
@@ -86,7 +95,11 @@ func Raise(g *onnx.Graph, opset int64) error {
 			n.Domain = ""
 		}
 		if n.Domain != "" {
-			return nil, nil
+			out, err := contrib(e, n)
+			if refused, ok := err.(*RaiseError); ok {
+				refused.Opset = opset
+			}
+			return out, err
 		}
 		for _, a := range n.Attrs {
 			if _, ok := a.Value.(onnx.Opaque); ok && opset != onnx.Dialect {
