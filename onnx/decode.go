@@ -46,6 +46,11 @@ func (d *Document) model() (*Model, error) {
 	}
 	for _, f := range r.subs(modelFunctions) {
 		m.Functions = append(m.Functions, qualified(f.text(functionDomain), f.text(functionName)))
+		body, err := d.function(f)
+		if err != nil {
+			return nil, err
+		}
+		m.Bodies = append(m.Bodies, body)
 	}
 	g, err := d.graph(graph)
 	if err != nil {

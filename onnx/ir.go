@@ -27,7 +27,8 @@ type Model struct {
 	Opsets          []Opset // imported operator sets, in the file's order
 	Metadata        []KV    // metadata_props, in the file's order
 	Graph           *Graph
-	Functions       []string // names of model-local functions, which the Graph doesn't contain
+	Functions       []string    // names of model-local functions, which the Graph doesn't contain
+	Bodies          []*Function // what they compute, in the same order
 }
 
 // Opset is an imported operator set; Domain "" is ai.onnx.

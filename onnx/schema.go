@@ -114,6 +114,8 @@ const (
 	entryKey, entryValue                                  = 1, 2
 	opsetDomain, opsetVersion                             = 1, 2
 	functionName, functionNode, functionDomain            = 1, 7, 10
+	functionInput, functionOutput                         = 4, 5
+	functionOpsets, functionDefaults                      = 9, 11
 	infoName, infoType                                    = 1, 2
 	typeTensor, tensorTypeElem, tensorTypeShape           = 1, 1, 2
 	shapeDim, dimValue, dimParam                          = 1, 1, 2

@@ -9,25 +9,23 @@ import (
 )
 
 // Prepare returns a copy of a model's graph that everything else works on:
-// raised to the working dialect, sorted, inferred, with constants and shape
+// functions inlined, raised to the working dialect, sorted, inferred, with constants and shape
 // arithmetic folded and decomposed operators fused. The model stays as it is,
 // and initializers keep their names and data.
 func Prepare(m *onnx.Model) (*onnx.Graph, error) {
 	if m.Graph == nil {
 		return nil, errors.New("the model has no graph")
 	}
-	if len(m.Functions) > 0 {
-		return nil, fmt.Errorf("the model defines functions of its own (%v), which aren't understood; inline them on export", m.Functions)
-	}
 	g, _ := m.Graph.Clone()
 	g.Inputs = slices.DeleteFunc(g.Inputs, func(v *onnx.Value) bool { return v.Data != nil })
 	nameSizes(g)
 	opset := m.OpsetVersion("")
 	steps := []func() error{
+		func() error { return Inline(g, m.Bodies, opset) },
 		g.Sort,
 		func() error { return Raise(g, opset) },
 		func() error {
-			adoptWeights(g)
+			adoptWeights(g, m.Graph)
 			return Fold(g)
 		},
 		func() error { return Fuse(g) },
@@ -67,13 +65,20 @@ func nameSizes(g *onnx.Graph) {
 
 // adoptWeights makes initializers of the Constant nodes of several floats in a
 // graph without any parameter: its exporter kept the weights in such nodes.
-func adoptWeights(g *onnx.Graph) {
+// Those in functions have no name in the source, to which new values go back.
+func adoptWeights(g, source *onnx.Graph) {
 	if slices.ContainsFunc(g.Inits, IsParameter) {
 		return
 	}
+	own := map[string]bool{}
+	for _, n := range source.Nodes {
+		if v := n.Out(0); v != nil {
+			own[v.Name] = true
+		}
+	}
 	g.Nodes = slices.DeleteFunc(g.Nodes, func(n *onnx.Node) bool {
 		t := onnx.ConstantTensor(n)
-		if n.Op != "Constant" || n.Domain != "" || t == nil || !several(t) || n.Out(0) == nil {
+		if n.Op != "Constant" || n.Domain != "" || t == nil || !several(t) || n.Out(0) == nil || !own[n.Outputs[0].Name] {
 			return false
 		}
 		v := n.Outputs[0]
