@@ -7,7 +7,8 @@ import (
 )
 
 // Attr is a node's attribute. Value is an int64, float32, string, []int64,
-// []float32, []string, *Tensor, or Opaque for kinds that relevit only carries.
+// []float32, []string, *Tensor, an AttrRef in the body of a function, or Opaque for
+// kinds that relevit only carries.
 type Attr struct {
 	Name  string
 	Value any

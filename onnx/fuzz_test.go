@@ -17,6 +17,7 @@ func seed(f *testing.F) {
 	f.Add(file(sub(graphNode, text(nodeInput, "x"), text(nodeOutput, "z"), text(nodeOp, "If"), sub(nodeAttr,
 		text(attrName, "then_branch"), number(attrType, attrIsGraph), sub(attrG, sub(graphNode, text(nodeInput, "x"),
 			text(nodeOutput, "q"), text(nodeOp, "Neg")))))))
+	f.Add(functionFile())
 }
 
 // FuzzParseDocument looks for a file that doesn't come back as it was.
