@@ -39,11 +39,17 @@ func (m *layerNorm) normal(v *onnx.Value) bool {
 		return m.parts(v.Node.Inputs[0], v.Node.Inputs[1])
 	case v.Is("Mul"):
 		return either(v.Node, func(centred, inverse *onnx.Value) bool {
-			if !inverse.Is("Reciprocal") {
-				return false
+			var deviation *onnx.Value
+			switch {
+			case inverse.Is("Reciprocal"):
+				deviation = inverse.Node.Inputs[0]
+			case inverse.Is("Div"):
+				if one, known := scalar(inverse.Node.Inputs[0]); known && one == 1 {
+					deviation = inverse.Node.Inputs[1]
+				}
 			}
 			m.inner = append(m.inner, inverse)
-			return m.parts(centred, inverse.Node.Inputs[0])
+			return deviation != nil && m.parts(centred, deviation)
 		})
 	}
 	return false

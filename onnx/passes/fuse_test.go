@@ -21,9 +21,14 @@ func reciprocal(s *sketch, v, d *onnx.Value) *onnx.Value {
 	return s.Mul(s.Op("Reciprocal", nil, d), v)
 }
 
+func oneOver(s *sketch, v, d *onnx.Value) *onnx.Value {
+	return s.Mul(v, s.Div(s.Scalar(1, d), d))
+}
+
 func TestFuseFindsLayerNormalization(t *testing.T) {
 	for name, forms := range map[string][2]func(s *sketch, v, d *onnx.Value) *onnx.Value{
 		"pow, div": {pow, div}, "mul, div": {square, div}, "pow, reciprocal": {pow, reciprocal},
+		"mul, one over": {square, oneOver},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := draw(t)
