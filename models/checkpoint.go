@@ -16,15 +16,27 @@ import (
 	"github.com/relevit/relevit/onnx"
 )
 
-// Checkpoint is the content of a file of weights.
+// Checkpoint is the content of a file or folder of weights. Names are the
+// source's own, below the key that Nesting tells; tensors keep their types.
 type Checkpoint struct {
-	Path     string // the file, empty for one made in memory
-	SHA256   string // of the file, in hexadecimal
-	Metadata map[string]string
+	Path         string // the file or folder, empty for one made in memory
+	SHA256       string // of the file, in hexadecimal; of the index where weights are in several
+	Format       string // safetensors, pth or npz
+	Metadata     map[string]string
+	Nesting      string // key of the dict that held the weights, such as model; empty for none
+	Config       []byte // config.json in or beside the source, nil for none
+	Preprocessor []byte // preprocessor_config.json likewise
 
 	names   []string
 	tensors map[string]*onnx.Tensor
 }
+
+// Formats of checkpoints.
+const (
+	FormatSafetensors = "safetensors"
+	FormatPyTorch     = "pth"
+	FormatNumPy       = "npz"
+)
 
 // Names lists the tensors in the file's order.
 func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }

@@ -14,7 +14,7 @@ func openSafetensors(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{Path: path, SHA256: sum, Metadata: f.Metadata, names: f.Names(), tensors: map[string]*onnx.Tensor{}}
+	c := &Checkpoint{Path: path, SHA256: sum, Format: FormatSafetensors, Metadata: f.Metadata, names: f.Names(), tensors: map[string]*onnx.Tensor{}}
 	for _, name := range c.names {
 		if c.tensors[name], err = f.Tensor(name); err != nil {
 			return nil, err
