@@ -242,7 +242,7 @@ func nameOutputs(g *onnx.Graph, names []string) error {
 		if v := g.Outputs[i]; v.Node == nil || slices.Index(g.Outputs, v) != i {
 			g.Outputs[i] = b.Op("Identity", nil, v)
 		}
-		g.Rename(g.Outputs[i], name)
+		b.Named(name, g.Outputs[i])
 	}
 	return b.Err()
 }

@@ -22,7 +22,7 @@ class Maps:
         self.list = []
 
     def keep(self, p):
-        if p.dim() >= 3 and p.shape[-1] == p.shape[-2] and p.requires_grad:
+        if p.dim() >= 3 and p.shape[-1] == p.shape[-2] and p.requires_grad and not any(p is q for q in self.list):
             p.retain_grad()
             self.list.append(p)
         return p
@@ -95,7 +95,7 @@ def randomize(model, seed=0, std=0.08):
                 near = 1.0 if ("weight" in name or "gamma" in name or "lambda" in name) else 0.0
                 p.copy_(near + 0.2 * noise)
             else:
-                fan = p[0].numel() if p.dim() > 1 else 1
+                fan = p[0].numel() if p.numel() else 1
                 p.copy_(noise * max(std, 0.7 / fan**0.5))
     return model.eval()
 

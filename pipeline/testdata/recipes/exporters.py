@@ -1,0 +1,57 @@
+"""Writes models as PyTorch's two exporters do, without source locations and other annotations."""
+import onnx
+import torch
+
+
+def strip(path):
+    """Takes out what no runtime reads: documentation, metadata, names of nodes, shapes and long names of values in between."""
+    m = onnx.load(path)
+    m.ClearField("doc_string")
+    m.ClearField("metadata_props")
+    m.graph.ClearField("doc_string")
+    m.graph.ClearField("metadata_props")
+    m.graph.ClearField("value_info")
+    parts = [m.graph.node, m.graph.initializer, m.graph.input, m.graph.output]
+    for f in m.functions:
+        f.ClearField("doc_string")
+        f.ClearField("metadata_props")
+        f.ClearField("value_info")
+        parts.append(f.node)
+    short = {v.name: v.name for v in m.graph.output}
+    for node in m.graph.node:
+        node.ClearField("name")
+        node.input[:] = [short.get(x, x) for x in node.input]
+        for x in node.output:
+            short.setdefault(x, x if len(x) < 12 else f"{node.op_type}.{len(short)}")
+        node.output[:] = [short[x] for x in node.output]
+    for part in parts:
+        for x in part:
+            x.ClearField("doc_string")
+            if "metadata_props" in x.DESCRIPTOR.fields_by_name:
+                x.ClearField("metadata_props")
+    onnx.save(m, path)
+
+
+class Logits(torch.nn.Module):
+    """A model of which only the logits come out, as Optimum exports image classifiers."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, image):
+        return self.model(image).logits
+
+
+def torchscript(model, path, image, opset=17, names=("image", ["logits"]), dynamic=True, **kw):
+    batch = {n: {0: "batch"} for n in [names[0], *names[1]]} if dynamic else None
+    torch.onnx.export(model.eval(), (torch.zeros(2, *image),), path, dynamo=False, opset_version=opset,
+                      input_names=[names[0]], output_names=names[1], dynamic_axes=batch, **kw)
+    strip(path)
+
+
+def dynamo(model, path, image, opset=18, names=("image", ["logits"]), dynamic=True, **kw):
+    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},) if dynamic else None
+    torch.onnx.export(model.eval(), (torch.zeros(2, *image),), path, dynamo=True, opset_version=opset, external_data=False,
+                      input_names=[names[0]], output_names=names[1], dynamic_shapes=shapes, verbose=False, **kw)
+    strip(path)

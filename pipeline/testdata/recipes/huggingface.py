@@ -1,0 +1,66 @@
+"""Image classifiers of Hugging Face transformers as both exporters and Optimum write them."""
+import os
+import sys
+
+import torch
+import transformers as hf
+
+sys.path.insert(0, os.path.dirname(__file__))
+from exporters import Logits, dynamo, torchscript  # noqa: E402
+from reference import case, randomize  # noqa: E402
+from timm_vit import folder  # noqa: E402
+
+IMAGE = (3, 8, 12)
+OPTIMUM = ("pixel_values", ["logits"])
+
+
+def small(kind, config, **kw):
+    args = dict(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, image_size=IMAGE[1:], patch_size=4)
+    args.update(kw)
+    c = config(**args, num_labels=5)
+    return lambda attention: Logits(randomize(load(kind, c, attention)))
+
+
+def load(kind, config, attention):
+    config._attn_implementation = attention
+    return kind(config).eval()
+
+
+def write(name, make, export, attention="eager", prefix=1, pool="token", image=IMAGE, **kw):
+    model = make(attention)
+    d = folder(name)
+    case(model, d + "/case.safetensors", prefix=prefix, pool=pool, image=image)
+    export(model, d + "/model.onnx", image, **kw)
+
+
+if __name__ == "__main__":
+    vit = small(hf.ViTForImageClassification, hf.ViTConfig)
+    write("hf-vit-eager-17", vit, torchscript, opset=17, names=OPTIMUM)
+    write("hf-vit-sdpa-14", vit, torchscript, "sdpa", opset=14, names=OPTIMUM)
+    write("hf-vit-eager-dynamo-18", vit, dynamo, names=OPTIMUM)
+    write("hf-vit-sdpa-dynamo-23", vit, dynamo, "sdpa", opset=23, names=OPTIMUM)
+    deit = small(hf.DeiTForImageClassificationWithTeacher, hf.DeiTConfig)
+    write("hf-deit-teacher-17", deit, torchscript, "sdpa", opset=17, prefix=2)
+    beit = small(hf.BeitForImageClassification, hf.BeitConfig, image_size=12, use_relative_position_bias=True, layer_scale_init_value=0.1)
+    write("hf-beit-17", beit, torchscript, image=(3, 12, 12), pool="avg")
+    write("hf-beit-dynamo-18", beit, dynamo, image=(3, 12, 12), pool="avg", dynamic=False)
+    dino2 = small(hf.Dinov2ForImageClassification, hf.Dinov2Config, image_size=12, mlp_ratio=2)
+    write("hf-dinov2-17", dino2, torchscript, "sdpa", image=(3, 12, 12))
+    regs = small(hf.Dinov2WithRegistersForImageClassification, hf.Dinov2WithRegistersConfig, image_size=12, mlp_ratio=2, num_register_tokens=2)
+    write("hf-dinov2-registers-dynamo-18", regs, dynamo, image=(3, 12, 12), prefix=3)
+
+    def clip(attention):
+        c = hf.CLIPConfig(vision_config=dict(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, image_size=12,
+                                             patch_size=4), text_config=dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+                                             intermediate_size=16), num_labels=5)
+        return Logits(randomize(load(hf.CLIPForImageClassification, c, attention)))
+
+    def siglip(attention):
+        c = hf.SiglipConfig(vision_config=dict(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, image_size=12,
+                                               patch_size=4), text_config=dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+                                               intermediate_size=16), num_labels=5)
+        return Logits(randomize(load(hf.SiglipForImageClassification, c, attention)))
+
+    write("hf-clip-17", clip, torchscript, image=(3, 12, 12), pool="avg", prefix=1)
+    write("hf-clip-sdpa-dynamo-18", clip, dynamo, "sdpa", image=(3, 12, 12), pool="avg", prefix=1)
+    write("hf-siglip-17", siglip, torchscript, image=(3, 12, 12), pool="avg", prefix=0)
