@@ -11,10 +11,13 @@ enum position {
 	GetErrorMessage = 2,
 	SessionGetInputCount = 30,
 	SessionGetOutputCount = 31,
+	SessionGetOverridableInitializerCount = 32,
 	SessionGetInputTypeInfo = 33,
 	SessionGetOutputTypeInfo = 34,
+	SessionGetOverridableInitializerTypeInfo = 35,
 	SessionGetInputName = 36,
 	SessionGetOutputName = 37,
+	SessionGetOverridableInitializerName = 38,
 	CreateTensorWithDataAsOrtValue = 49,
 	GetTensorMutableData = 51,
 	CastTypeInfoToTensorInfo = 55,
@@ -161,19 +164,22 @@ void free_allocated(const void *api, void *p) {
 
 void release_binding(const void *api, void *binding) { FN(ReleaseIoBinding, void, void *)(binding); }
 
-status_t session_counts(const void *api, void *session, size_t *inputs, size_t *outputs) {
-	TRY(FN(SessionGetInputCount, status_t, void *, size_t *)(session, inputs));
-	return FN(SessionGetOutputCount, status_t, void *, size_t *)(session, outputs);
+static const struct { enum position count, name, type; } ports[] = {
+	[PORT_INPUT] = {SessionGetInputCount, SessionGetInputName, SessionGetInputTypeInfo},
+	[PORT_OUTPUT] = {SessionGetOutputCount, SessionGetOutputName, SessionGetOutputTypeInfo},
+	[PORT_OPTIONAL] = {SessionGetOverridableInitializerCount, SessionGetOverridableInitializerName, SessionGetOverridableInitializerTypeInfo},
+};
+
+status_t session_count(const void *api, void *session, int kind, size_t *n) {
+	return FN(ports[kind].count, status_t, void *, size_t *)(session, n);
 }
 
-status_t session_port(const void *api, void *session, bool output, size_t i, port_t *p) {
+status_t session_port(const void *api, void *session, int kind, size_t i, port_t *p) {
 	memset(p, 0, sizeof *p);
 	void *a;
 	TRY(allocator(api, &a));
-	int name = output ? SessionGetOutputName : SessionGetInputName;
-	int type = output ? SessionGetOutputTypeInfo : SessionGetInputTypeInfo;
-	TRY(FN(name, status_t, void *, size_t, void *, char **)(session, i, a, &p->name));
-	TRY(FN(type, status_t, void *, size_t, void **)(session, i, &p->info));
+	TRY(FN(ports[kind].name, status_t, void *, size_t, void *, char **)(session, i, a, &p->name));
+	TRY(FN(ports[kind].type, status_t, void *, size_t, void **)(session, i, &p->info));
 	void *tensor = NULL; // belongs to p->info
 	TRY(FN(CastTypeInfoToTensorInfo, status_t, void *, void **)(p->info, &tensor));
 	if (!tensor) return NULL;

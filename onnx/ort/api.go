@@ -137,34 +137,33 @@ func (a capi) boundOutputs(binding handle) ([]handle, error) {
 
 func (a capi) releaseBinding(b handle) { C.release_binding(a.table, b) }
 
-// ports lists what a session takes and gives.
-func (a capi) ports(session handle) (inputs, outputs []Port, err error) {
-	var ni, no C.size_t
-	if err := a.check(C.session_counts(a.table, session, &ni, &no)); err != nil {
-		return nil, nil, err
+// Kinds of ports.
+const (
+	portInput    = C.PORT_INPUT
+	portOutput   = C.PORT_OUTPUT
+	portOptional = C.PORT_OPTIONAL // an input with a default value
+)
+
+// ports lists a session's ports of one kind.
+func (a capi) ports(session handle, kind int) ([]Port, error) {
+	var n C.size_t
+	if err := a.check(C.session_count(a.table, session, C.int(kind), &n)); err != nil {
+		return nil, err
 	}
-	for i := range int(ni + no) {
-		output := i >= int(ni)
-		at := i
-		if output {
-			at -= int(ni)
-		}
-		p, err := a.port(session, output, at)
+	var list []Port
+	for i := range int(n) {
+		p, err := a.port(session, kind, i)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		if output {
-			outputs = append(outputs, p)
-		} else {
-			inputs = append(inputs, p)
-		}
+		list = append(list, p)
 	}
-	return inputs, outputs, nil
+	return list, nil
 }
 
-func (a capi) port(session handle, output bool, i int) (Port, error) {
+func (a capi) port(session handle, kind, i int) (Port, error) {
 	var c C.port_t
-	err := a.check(C.session_port(a.table, session, C.bool(output), C.size_t(i), &c))
+	err := a.check(C.session_port(a.table, session, C.int(kind), C.size_t(i), &c))
 	defer C.free_port(a.table, &c)
 	if err != nil {
 		return Port{}, fmt.Errorf("reading the type of graph input or output %d: %w", i, err)

@@ -48,8 +48,11 @@ status_t bound_outputs(const void *api, void *binding, void ***values, size_t *n
 void free_allocated(const void *api, void *p);
 void release_binding(const void *api, void *binding);
 
-status_t session_counts(const void *api, void *session, size_t *inputs, size_t *outputs);
-status_t session_port(const void *api, void *session, bool output, size_t i, port_t *out);
+// Kinds of ports. Optional ones are inputs with a default value.
+enum { PORT_INPUT, PORT_OUTPUT, PORT_OPTIONAL };
+
+status_t session_count(const void *api, void *session, int kind, size_t *n);
+status_t session_port(const void *api, void *session, int kind, size_t i, port_t *out);
 void free_port(const void *api, port_t *p);
 status_t end_profile(const void *api, void *session, char **path);
 

@@ -37,6 +37,7 @@ type Session struct {
 	bound   handle // the standing I/O binding
 
 	inputs, outputs   []Port
+	optional          []Port // inputs with a default value
 	boundIn, boundOut map[string]*Buffer
 }
 
@@ -94,8 +95,10 @@ func (s *Session) prepare() (err error) {
 	if s.session, err = cHandle(s.inner); err != nil {
 		return err
 	}
-	if s.inputs, s.outputs, err = s.api.ports(s.session); err != nil {
-		return err
+	for kind, list := range map[int]*[]Port{portInput: &s.inputs, portOutput: &s.outputs, portOptional: &s.optional} {
+		if *list, err = s.api.ports(s.session, kind); err != nil {
+			return err
+		}
 	}
 	s.bound, err = s.api.newBinding(s.session)
 	return err
@@ -127,6 +130,10 @@ func (s *Session) Close() {
 // Inputs lists what Run needs.
 func (s *Session) Inputs() []Port { return slices.Clone(s.inputs) }
 
+// Optional lists inputs with a default value, which Run takes where they are
+// bound.
+func (s *Session) Optional() []Port { return slices.Clone(s.optional) }
+
 // Outputs lists what Run can give.
 func (s *Session) Outputs() []Port { return slices.Clone(s.outputs) }
 
@@ -137,7 +144,7 @@ func (s *Session) Outputs() []Port { return slices.Clone(s.outputs) }
 // place. That is right only where every node which reads the input does so no
 // later than the node which writes the output, element by element.
 func (s *Session) Bind(name string, b *Buffer) error {
-	in, out := find(s.inputs, name), find(s.outputs, name)
+	in, out := s.input(name), find(s.outputs, name)
 	if in == nil && out == nil {
 		return s.bindError(name, b.String(), "an input or output of the graph: "+names(s.inputs)+" -> "+names(s.outputs))
 	}
@@ -204,6 +211,13 @@ func (s *Session) Run() error {
 			return err
 		}
 	}
+	for _, p := range s.optional {
+		if s.boundIn[p.Name] != nil {
+			if err := s.usable(s.boundIn, p.Name, "an open buffer"); err != nil {
+				return err
+			}
+		}
+	}
 	if len(s.boundOut) == 0 {
 		return s.bindError(names(s.outputs), "nothing", "a buffer for at least one output")
 	}
@@ -241,9 +255,9 @@ func (s *Session) Call(inputs map[string]*Buffer, outputs ...string) (map[string
 	}
 	defer s.api.releaseBinding(once)
 	for name, b := range inputs {
-		p := find(s.inputs, name)
+		p := s.input(name)
 		if p == nil {
-			return nil, s.bindError(name, b.String(), "one of the inputs "+names(s.inputs))
+			return nil, s.bindError(name, b.String(), "one of the inputs "+names(slices.Concat(s.inputs, s.optional)))
 		}
 		if err := s.bind(once, p, b, s.api.bindInput); err != nil {
 			return nil, err
@@ -304,6 +318,14 @@ func (s *Session) EndProfile() (string, error) {
 		return "", fmt.Errorf("profiling %s: %w", s.model, err)
 	}
 	return path, nil
+}
+
+// input finds an input, optional or not.
+func (s *Session) input(name string) *Port {
+	if p := find(s.inputs, name); p != nil {
+		return p
+	}
+	return find(s.optional, name)
 }
 
 func find(ports []Port, name string) *Port {
