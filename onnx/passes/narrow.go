@@ -77,15 +77,15 @@ func (f *narrowing) inputs(n *onnx.Node) []*rows {
 		return nil
 	}
 	r, ok := f.read[n.Outputs[0]]
-	if !ok || !n.Outputs[0].Shape.Known() {
+	rank := int64(len(n.Outputs[0].Shape))
+	if !ok || r.axis >= rank || !n.Outputs[0].Shape[r.axis].Known() {
 		return nil
 	}
-	rank := int64(len(n.Outputs[0].Shape))
 	switch {
 	case n.Op == "Transpose":
 		return []*rows{{permOf(n)[r.axis], r.from, r.to}}
 	case n.Op == "Reshape":
-		if axis := sameAxis(n.Inputs[0].Shape, n.Outputs[0].Shape, r.axis); axis >= 0 {
+		if axis := sameAxis(n.Inputs[0].Shape, n.Outputs[0].Shape, r.axis); axis >= 0 && open(n.Outputs[0].Shape) < 2 {
 			return []*rows{{axis, r.from, r.to}, nil}
 		}
 		return nil
@@ -101,11 +101,26 @@ func (f *narrowing) inputs(n *onnx.Node) []*rows {
 			continue
 		}
 		// the axis counts from the last, and a single row serves for all
-		if axis := r.axis - rank + int64(len(v.Shape)); axis >= 0 && !v.Shape[axis].Is(1) {
+		axis := r.axis - rank + int64(len(v.Shape))
+		if v.Shape == nil || axis >= 0 && !v.Shape[axis].Known() {
+			return nil
+		}
+		if axis >= 0 && !v.Shape[axis].Is(1) {
 			out[i] = &rows{axis, r.from, r.to}
 		}
 	}
 	return out
+}
+
+// open counts the sizes that aren't numbers, such as that of the batch.
+func open(s onnx.Shape) int {
+	n := 0
+	for _, d := range s {
+		if !d.Known() {
+			n++
+		}
+	}
+	return n
 }
 
 // rowwise lists operators of which every row of the result needs that row of

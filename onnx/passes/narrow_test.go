@@ -76,3 +76,21 @@ func TestNarrowKeepsWhatOthersReadWhole(t *testing.T) {
 	}
 	sameOutputs(t, before, g)
 }
+
+func TestNarrowWorksOnAnOpenBatch(t *testing.T) {
+	s := draw(t)
+	v := s.input("v", "batch", 3, 5, 4)
+	y := s.MatMul(s.Softmax(s.MatMul(v, s.SwapLast(v)), -1), v)
+	y = s.Reshape(s.Transpose(y, 0, 2, 1, 3), shape("batch", 5, 12))
+	row := s.Op("Gather", axis(1), s.MatMul(y, s.weight("w", 12, 4)), s.Int(0))
+	g := s.done(t, row)
+	before := twin(g)
+	must(t, Narrow(g))
+	if want := "Transpose MatMul Softmax Slice MatMul Transpose Reshape MatMul Gather"; ops(g) != want {
+		t.Errorf("got %v", g)
+	}
+	for _, c := range []*onnx.Graph{before, g} {
+		must(t, Resolve(c, map[string]int64{"batch": 2}))
+	}
+	sameOutputs(t, before, g)
+}
