@@ -38,11 +38,11 @@ func clip(s string) string {
 func (m *machine) call(f any, args any) error {
 	g, ok := f.(Global)
 	if !ok {
-		return fmt.Errorf("%s is called", kind(f))
+		return fmt.Errorf("%s is called", Kind(f))
 	}
 	a, ok := args.(Tuple)
 	if !ok {
-		return fmt.Errorf("%s is called with %s instead of a tuple", g, kind(args))
+		return fmt.Errorf("%s is called with %s instead of a tuple", g, Kind(args))
 	}
 	if err := m.spend(costContainer); err != nil {
 		return err
@@ -80,12 +80,12 @@ func (m *machine) mapping(g Global, args Tuple) error {
 		for _, item := range from.Items {
 			k, v, ok := pair(item)
 			if !ok {
-				return fmt.Errorf("%s is made of a list that holds %s instead of a pair", g, kind(item))
+				return fmt.Errorf("%s is made of a list that holds %s instead of a pair", g, Kind(item))
 			}
 			d.Keys, d.Values = append(d.Keys, k), append(d.Values, v)
 		}
 	default:
-		return fmt.Errorf("%s is made of %s", g, kind(from))
+		return fmt.Errorf("%s is made of %s", g, Kind(from))
 	}
 	m.push(d)
 	return nil
@@ -116,7 +116,7 @@ func (m *machine) set(g Global, args Tuple) error {
 		case Tuple:
 			from = v
 		default:
-			return fmt.Errorf("%s is made of %s", g, kind(v))
+			return fmt.Errorf("%s is made of %s", g, Kind(v))
 		}
 		if err := m.spend(costItem * int64(len(from))); err != nil {
 			return err
@@ -143,7 +143,7 @@ func (m *machine) build() error {
 	case *Dict:
 		v.State = state
 	default:
-		return fmt.Errorf("a state is set on %s", kind(v))
+		return fmt.Errorf("a state is set on %s", Kind(v))
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ func (m *machine) add(items []any) error {
 	case *Set:
 		v.Items = append(v.Items, items...)
 	default:
-		return fmt.Errorf("items are appended to %s", kind(v))
+		return fmt.Errorf("items are appended to %s", Kind(v))
 	}
 	return nil
 }
@@ -176,7 +176,7 @@ func (m *machine) put(items []any) error {
 	}
 	d, ok := v.(*Dict)
 	if !ok {
-		return fmt.Errorf("items are set on %s", kind(v))
+		return fmt.Errorf("items are set on %s", Kind(v))
 	}
 	return m.fill(d, items)
 }
@@ -194,8 +194,8 @@ func (m *machine) fill(d *Dict, items []any) error {
 	return nil
 }
 
-// kind names a value's type for messages.
-func kind(v any) string {
+// Kind names a value's type for messages.
+func Kind(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "None"

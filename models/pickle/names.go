@@ -29,7 +29,7 @@ func runStackGlobal(m *machine) error {
 	module, ok1 := v[0].(string)
 	name, ok2 := v[1].(string)
 	if !ok1 || !ok2 {
-		return fmt.Errorf("a global is named by %s and %s", kind(v[0]), kind(v[1]))
+		return fmt.Errorf("a global is named by %s and %s", Kind(v[0]), Kind(v[1]))
 	}
 	return m.global(module, name)
 }

@@ -1,18 +1,16 @@
 package safetensors
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"unicode/utf8"
 
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/onnx"
 )
 
@@ -25,36 +23,12 @@ type Named struct {
 // Write writes a file that appears complete or not at all. The header lists
 // the tensors in the given order; equal arguments give equal bytes. Tensors
 // are streamed from where they are.
-func Write(path string, tensors []Named, metadata map[string]string) (err error) {
+func Write(path string, tensors []Named, metadata map[string]string) error {
 	header, order, err := plan(path, tensors, metadata)
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d.tmp", filepath.Base(path), os.Getpid()))
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(tmp)
-			err = fmt.Errorf("writing %s: %w", path, err)
-		}
-	}()
-	if err := stream(f, header, order); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
+	return atomic.Write(path, func(w io.Writer) error { return stream(w, header, order) })
 }
 
 // Encode writes the bytes of such a file to w. The name only serves messages.
@@ -67,25 +41,15 @@ func Encode(w io.Writer, name string, tensors []Named, metadata map[string]strin
 }
 
 func stream(w io.Writer, header []byte, order []Named) error {
-	b := bufio.NewWriterSize(w, 1<<16)
-	if _, err := b.Write(header); err != nil {
+	if _, err := w.Write(header); err != nil {
 		return err
 	}
 	for _, t := range order {
-		if _, err := b.Write(t.Tensor.Raw); err != nil {
+		if _, err := w.Write(t.Tensor.Raw); err != nil {
 			return err
 		}
 	}
-	return b.Flush()
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return nil
 }
 
 // plan returns the length and header, padded so that the data begins at a
