@@ -154,17 +154,12 @@ func (m *Model) lower(batch int64) (*assembly, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
-	logits := slices.Index(g.Outputs, found.Logits)
 	for _, pass := range []func(*onnx.Graph) error{passes.Narrow, passes.Linear, passes.Patchify, passes.Tidy} {
 		if err := pass(g); err != nil {
 			return nil, fmt.Errorf("%s: lowering the graph: %w", m.Path, err)
 		}
 	}
-	a.subject = gradients.Subject{Image: found.Image, Logits: g.Outputs[logits], Prefix: int64(found.PrefixTokens),
-		Grid: [2]int64{int64(found.Grid[0]), int64(found.Grid[1])}, Mean: found.Pool == models.PoolAverage}
-	for _, at := range found.Attention {
-		a.subject.Maps = append(a.subject.Maps, gradients.AttentionMap{Value: at.Value, Block: at.Block, Heads: at.Heads, Transposed: at.Transposed})
-	}
+	a.subject = subjectOf(found, g.Outputs[0])
 	return a, nil
 }
 
