@@ -18,6 +18,7 @@ type Document struct {
 
 	loaded  map[string][]byte   // external files read so far
 	patches map[*message]*patch // external tensors given new data
+	created string              // the data file that Externalize lays out
 }
 
 // ReadDocument reads a file. External data is not read before Model needs it.

@@ -170,7 +170,12 @@ func (d *Document) stageExternal(s *staging, path string) error {
 		if err != nil {
 			return fmt.Errorf("external data %s: %w", location, err)
 		}
-		if err := d.stageData(s, path, location, patches); err != nil {
+		if location == d.created {
+			err = d.stageCreated(s, path, patches)
+		} else {
+			err = d.stageData(s, path, location, patches)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,9 @@ type WriteOptions struct {
 	ExternalThreshold int64  // smallest tensor in bytes that goes there; 0 means 1024
 }
 
+// defaultThreshold is the smallest tensor, in bytes, that goes to a data file.
+const defaultThreshold = 1024
+
 // dataAlign is the alignment of tensors in a data file: a page, so that readers
 // can map them.
 const dataAlign = 4096
@@ -48,7 +51,7 @@ func writeModel(path string, m *Model, o WriteOptions, limit int64) error {
 		if !filepath.IsLocal(location) {
 			return fmt.Errorf("data file %q must be a name inside the model's folder", location)
 		}
-		values, places := m.place(filepath.ToSlash(location), cmp.Or(o.ExternalThreshold, 1024))
+		values, places := m.place(filepath.ToSlash(location), cmp.Or(o.ExternalThreshold, defaultThreshold))
 		if model, err = m.encode(places); err != nil {
 			return err
 		}
