@@ -1,6 +1,10 @@
 package gradients
 
-import "github.com/relevit/relevit/onnx"
+import (
+	"math"
+
+	"github.com/relevit/relevit/onnx"
+)
 
 // reshapeLike gives v the shape s. Where two or more sizes of s aren't numbers,
 // they are read off like at run time, which must have that shape.
@@ -176,7 +180,7 @@ func slice(c *call) {
 		if steps != nil {
 			step = steps[i]
 		}
-		if starts[i] == 0 && step == 1 && ends[i] >= 1<<31 {
+		if starts[i] == 0 && step == 1 && ends[i] >= math.MaxInt32 {
 			continue
 		}
 		if !x.Shape[axis].Known() {

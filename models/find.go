@@ -17,17 +17,24 @@ const (
 	PoolUnknown   = "unknown"
 )
 
-// FindOptions name what a graph has more than one of. The zero value names
-// nothing.
+// FindOptions say what a graph has more than one of, or what can't be told from
+// it. The zero value says nothing.
 type FindOptions struct {
-	Image  string // the input
-	Output string // the output that holds the logits
+	Image     string   // the input
+	Output    string   // the output that holds the logits
+	ImageSize [2]int64 // rows, columns of a picture whose size the graph leaves open
+
+	Attention    []string // maps: names of values or nodes, with * and ? as in globs
+	Grid         [2]int64 // patches: rows, columns
+	PrefixTokens *int64   // tokens before the patches
 }
 
 // Structure is what relevance needs to know of a graph.
 type Structure struct {
 	Image        *onnx.Value // input (B,channels,rows,columns)
-	Logits       *onnx.Value // output (B,C)
+	ChannelsLast bool        // it is (B,rows,columns,channels) instead; see Focus
+	Output       *onnx.Value // the graph's output that the logits lead to
+	Logits       *onnx.Value // (B,C), or (B,C,1,1): that output, or what its softmax is of
 	Classes      int64
 	Attention    []Attention // in order of execution
 	Grid         [2]int64    // patches: rows, columns
@@ -39,6 +46,12 @@ type Structure struct {
 
 	Problems []string // what stands in the way of finetuning, each with reason and advice
 	Notes    []string // what is worth knowing
+}
+
+// FromMean reports whether the rollout starts from the mean over the patches'
+// rows, since the classifier doesn't read a class token.
+func (s *Structure) FromMean() bool {
+	return s.Pool == PoolAverage || s.Pool == PoolMax || s.Pool == PoolAttention
 }
 
 // Attention is one self-attention's map.
@@ -61,19 +74,23 @@ func (s *Structure) Err() error {
 
 // Find looks for self-attention between all tokens, the patch grid and the
 // classifier in a graph of the working dialect whose shapes are inferred and
-// whose constants are folded. It goes by structure, never by names. What it
-// doesn't find is among the problems; an error means that an option names
-// nothing.
+// whose constants are folded. It goes by structure, never by names, but for
+// those that options give. What it doesn't find is among the problems; an error
+// means that an option doesn't fit the graph.
 func Find(g *onnx.Graph, opt FindOptions) (*Structure, error) {
-	f := &finder{g: g, s: &Structure{Pool: PoolUnknown}, uses: g.Uses(), data: map[*onnx.Value]bool{}}
-	if err := f.ends(opt); err != nil {
+	f := newFinder(g, opt)
+	if err := f.ends(); err != nil {
 		return nil, err
 	}
 	if f.s.Image == nil {
 		return f.s, nil
 	}
-	f.attentions()
-	f.patches()
+	if err := f.attentions(); err != nil {
+		return nil, err
+	}
+	if err := f.patches(); err != nil {
+		return nil, err
+	}
 	if f.s.Logits != nil {
 		f.head()
 	}
@@ -83,12 +100,20 @@ func Find(g *onnx.Graph, opt FindOptions) (*Structure, error) {
 
 // finder is a structure on its way out of a graph.
 type finder struct {
-	g     *onnx.Graph
-	s     *Structure
-	uses  map[*onnx.Value][]*onnx.Node
-	data  map[*onnx.Value]bool // values that depend on the picture's pixels
-	needs map[*onnx.Value]bool // values on which the logits depend
-	near  []nearMiss           // softmaxes that are no attention
+	g      *onnx.Graph
+	opt    FindOptions
+	s      *Structure
+	behind string // operator between logits and output that isn't undone by itself
+	uses   map[*onnx.Value][]*onnx.Node
+	data   map[*onnx.Value]bool // values that depend on the picture's pixels
+	needs  map[*onnx.Value]bool // values on which the logits depend
+	near   []nearMiss           // softmaxes that are no attention between all tokens
+	pools  map[*onnx.Value]bool // maps of a few learned queries over all tokens
+}
+
+func newFinder(g *onnx.Graph, opt FindOptions) *finder {
+	return &finder{g: g, opt: opt, s: &Structure{Pool: PoolUnknown}, uses: g.Uses(),
+		data: map[*onnx.Value]bool{}, pools: map[*onnx.Value]bool{}}
 }
 
 func (f *finder) problem(format string, args ...any) {
@@ -98,64 +123,6 @@ func (f *finder) problem(format string, args ...any) {
 func (f *finder) note(format string, args ...any) {
 	f.s.Notes = append(f.s.Notes, fmt.Sprintf(format, args...))
 }
-
-// ends finds the image input and the logits output.
-func (f *finder) ends(opt FindOptions) error {
-	var images []*onnx.Value
-	for _, v := range f.g.Inputs {
-		if opt.Image != "" && v.Name != opt.Image {
-			continue
-		}
-		if v.Data == nil && v.Type.IsFloat() && len(v.Shape) == 4 && channels(v.Shape[1]) {
-			images = append(images, v)
-		}
-	}
-	switch {
-	case opt.Image != "" && len(images) == 0:
-		return &Error{Usage: true, Problem: fmt.Sprintf("the graph has no image input %q; inputs: %s", opt.Image, list(f.g.Inputs))}
-	case len(images) == 0:
-		f.problem("no input is a picture (batch,channels,rows,columns) of float type, found %s: export the model with such an input", list(f.g.Inputs))
-		return nil
-	}
-	f.s.Image = images[0]
-	f.spread(images[0])
-	if len(images) > 1 {
-		f.note("of the inputs %s the first is taken for the image", list(images))
-	}
-	return f.logits(opt)
-}
-
-func (f *finder) logits(opt FindOptions) error {
-	var found []*onnx.Value
-	for _, v := range f.g.Outputs {
-		if opt.Output != "" && v.Name != opt.Output {
-			continue
-		}
-		if v.Type.IsFloat() && len(v.Shape) == 2 && f.data[v] && !v.Shape[1].Is(1) {
-			found = append(found, v)
-		}
-	}
-	switch {
-	case opt.Output != "" && len(found) == 0:
-		return &Error{Usage: true, Problem: fmt.Sprintf("the graph has no output %q of shape (batch,classes); outputs: %s", opt.Output, list(f.g.Outputs))}
-	case len(found) == 0:
-		f.problem("no classifier: no output has shape (batch,classes), found %s: export the model with its classification head", list(f.g.Outputs))
-		f.needs = ancestors(f.g.Outputs...)
-		return nil
-	}
-	f.s.Logits = found[0]
-	if d := found[0].Shape[1]; d.Known() {
-		f.s.Classes = d.N
-	}
-	if len(found) > 1 {
-		f.note("of the outputs %s the first is taken for the logits", list(found))
-	}
-	f.needs = ancestors(f.s.Logits)
-	return nil
-}
-
-// channels reports whether a dimension can be that of a picture's channels.
-func channels(d onnx.Dim) bool { return !d.Known() || (d.N >= 1 && d.N <= 4) }
 
 // spread marks what depends on v's elements.
 func (f *finder) spread(v *onnx.Value) {
@@ -190,18 +157,28 @@ func ancestors(vs ...*onnx.Value) map[*onnx.Value]bool {
 	return seen
 }
 
+// size is the picture's, rows and columns.
+func (f *finder) size() [2]onnx.Dim {
+	shape := f.s.Image.Shape
+	if f.s.ChannelsLast {
+		return [2]onnx.Dim{shape[1], shape[2]}
+	}
+	return [2]onnx.Dim{shape[2], shape[3]}
+}
+
 // fixed reports a batch or image size that the graph fixes or leaves open.
 func (f *finder) fixed() {
-	shape := f.s.Image.Shape
-	if shape[0].Known() {
-		f.s.Batch = shape[0].N
+	if batch := f.s.Image.Shape[0]; batch.Known() {
+		f.s.Batch = batch.N
 		f.note("the batch size is fixed at %d: the model is used at that size; export it with a dynamic batch axis for another", f.s.Batch)
 	}
-	if !shape[2].Known() || !shape[3].Known() {
-		f.problem("the image size is open (%v), so the patch grid isn't known: export the model with a fixed image size", shape)
+	if size := f.size(); !size[0].Known() || !size[1].Known() {
+		f.problem("the size of pictures %v is open and can't be told from the position embedding: state it by --image-size", f.s.Image)
 	}
-	if f.s.Pool == PoolAverage {
-		f.note("the classifier reads the mean of the tokens: relevance starts from the mean over the patches' rows instead of the class token's")
+	if f.s.FromMean() {
+		f.note("%s: relevance starts from the mean over the patches' rows instead of the class token's", map[string]string{
+			PoolAverage: "the classifier reads the mean of the tokens", PoolMax: "the classifier reads the maximum over the tokens",
+			PoolAttention: "the classifier reads the tokens by attention pooling, which isn't part of the rollout"}[f.s.Pool])
 	}
 }
 

@@ -12,47 +12,61 @@ import (
 type nearMiss struct {
 	node   *onnx.Node
 	reason string
-	steps  int // how much of the pattern it fits
+	steps  step
 }
 
-// Steps of the pattern, in the order in which they are checked.
+// step is how much of the pattern a softmax fits, in the order in which it is
+// checked.
+type step int
+
 const (
-	stepAlone   = iota // a softmax
-	stepScores         // over a product of two things that depend on the picture
-	stepValues         // which multiplies values
-	stepSquare         // between as many queries as keys
-	stepMatched        // for every head of the whole picture
+	stepAlone   step = iota // a softmax
+	stepScores              // over a product of two things that depend on the picture
+	stepValues              // which multiplies values
+	stepPools               // of a few queries over many tokens
+	stepSquare              // between as many queries as keys
+	stepWindows             // of windows of the picture
 )
 
 // attentions finds the maps and numbers their blocks.
-func (f *finder) attentions() {
+func (f *finder) attentions() error {
+	if len(f.opt.Attention) > 0 {
+		if err := f.named(); err != nil {
+			return err
+		}
+		f.blocks()
+		f.sizes()
+		return nil
+	}
 	for _, n := range f.g.Nodes {
-		if n.Op != "Softmax" || n.Domain != "" || !f.data[n.Out(0)] || !f.needs[n.Out(0)] {
+		in, axis, ok := softmax(n)
+		if !ok || !f.data[n.Out(0)] || !f.needs[n.Out(0)] {
 			continue
 		}
-		a, miss := f.match(n)
-		if miss != nil {
+		if a, miss := f.match(n, in, axis); miss != nil {
 			f.near = append(f.near, *miss)
-			continue
-		}
-		if !slices.ContainsFunc(f.s.Attention, func(b Attention) bool { return b.Value == a.Value }) {
-			f.s.Attention = append(f.s.Attention, *a)
+		} else {
+			f.take(a)
 		}
 	}
 	f.blocks()
 	f.judge()
+	return nil
 }
+
+// take adds a map once.
+func (f *finder) take(a *Attention) {
+	if !slices.ContainsFunc(f.s.Attention, func(b Attention) bool { return b.Value == a.Value }) {
+		f.s.Attention = append(f.s.Attention, *a)
+	}
+}
+
+const attentionAdvice = "relevit needs self-attention between all tokens of the picture, as in ViT, DeiT, DINO, BEiT, CLIP or SigLIP"
 
 // judge says what the softmaxes that didn't match mean.
 func (f *finder) judge() {
-	const advice = "relevit needs self-attention between all tokens of the picture"
 	if len(f.s.Attention) > 0 {
-		for _, m := range f.near {
-			if m.steps >= stepSquare {
-				f.problem("besides attention between all tokens, %s: %s", m.text(), advice)
-				return
-			}
-		}
+		f.beside()
 		f.sizes()
 		return
 	}
@@ -63,11 +77,54 @@ func (f *finder) judge() {
 		}
 	}
 	if len(f.near) == 0 {
-		f.problem("no attention found: no Softmax lies between the picture and the logits, so this seems to be no Transformer: %s", advice)
+		kind := "so this seems to be no Transformer"
+		if convs := f.count("Conv"); convs > 4 {
+			kind = fmt.Sprintf("and %d Convs do: this seems to be a CNN, which has no attention maps", convs)
+		}
+		f.problem("no attention found: no Softmax lies between the picture and the logits, %s: %s", kind, attentionAdvice)
 		return
 	}
-	best := slices.MaxFunc(f.near, func(a, b nearMiss) int { return a.steps - b.steps })
-	f.problem("no attention found: the nearest is %s: %s", best.text(), advice)
+	best := slices.MaxFunc(f.near, func(a, b nearMiss) int { return int(a.steps - b.steps) })
+	switch {
+	case best.steps == stepWindows:
+		f.problem("attention within windows only (%d maps), as in Swin: %s: %s", f.missed(stepWindows), best.text(), attentionAdvice)
+	default:
+		f.problem("no attention found: the nearest is %s: %s", best.text(), attentionAdvice+"; name the maps by --attention if they are there")
+	}
+}
+
+// beside tells of attentions that aren't part of the rollout.
+func (f *finder) beside() {
+	for step, format := range map[step]string{
+		stepPools:   "%d of the attention maps pool tokens, or look at them from outside (the first: %s): they aren't part of the rollout",
+		stepWindows: "%d of the attention maps are within windows (the first: %s): they aren't part of the rollout",
+	} {
+		if i := slices.IndexFunc(f.near, func(m nearMiss) bool { return m.steps == step }); i >= 0 {
+			f.note(format, f.missed(step), f.near[i].text())
+		}
+	}
+}
+
+// missed counts the softmaxes that went so far.
+func (f *finder) missed(s step) int {
+	n := 0
+	for _, m := range f.near {
+		if m.steps == s {
+			n++
+		}
+	}
+	return n
+}
+
+// count is the number of nodes of an operator that the logits need.
+func (f *finder) count(op string) int {
+	n := 0
+	for _, node := range f.g.Nodes {
+		if node.Op == op && f.needs[node.Out(0)] {
+			n++
+		}
+	}
+	return n
 }
 
 func (m nearMiss) text() string {
@@ -76,6 +133,9 @@ func (m nearMiss) text() string {
 
 // sizes checks that all attentions are between the same tokens.
 func (f *finder) sizes() {
+	if len(f.s.Attention) == 0 {
+		return
+	}
 	first := f.s.Attention[0]
 	for _, a := range f.s.Attention {
 		if a.Tokens != first.Tokens {
@@ -108,37 +168,51 @@ func (f *finder) blocks() {
 	}
 }
 
-// match checks one softmax against the pattern.
-func (f *finder) match(n *onnx.Node) (*Attention, *nearMiss) {
-	miss := func(steps int, format string, args ...any) (*Attention, *nearMiss) {
-		return nil, &nearMiss{n, fmt.Sprintf(format, args...), steps}
+// match checks one softmax, of in along an axis, against the pattern.
+func (f *finder) match(n *onnx.Node, in *onnx.Value, axis int) (*Attention, *nearMiss) {
+	product, why := f.scores(in, map[*onnx.Value]bool{})
+	if product == nil {
+		return nil, &nearMiss{n, why, stepAlone}
 	}
-	if found, why := f.scores(n.In(0), map[*onnx.Value]bool{}); !found {
-		return miss(stepAlone, "%s", why)
+	reading, reason := f.values(n.Out(0), axis)
+	learned := !f.data[product.In(0)] || !f.data[product.In(1)]
+	switch {
+	case reading == nil && learned:
+		return nil, &nearMiss{n, why, stepAlone}
+	case reading == nil:
+		return nil, &nearMiss{n, reason, stepScores}
 	}
-	if n.Out(0).Shape == nil {
-		return miss(stepScores, "its shape isn't known")
+	a, reason, steps := f.square(reading)
+	switch {
+	case learned && steps != stepPools:
+		return nil, &nearMiss{n, why, stepAlone}
+	case a == nil:
+		return nil, &nearMiss{n, reason, steps}
 	}
-	axis := int(n.Int("axis", -1))
-	if axis < 0 {
-		axis += len(n.Out(0).Shape)
+	return a, nil
+}
+
+// square checks that a map is between all tokens of one picture, for every
+// head. Otherwise it returns why not.
+func (f *finder) square(r *mapReading) (a *Attention, why string, steps step) {
+	A := r.value
+	miss := func(s step, format string, args ...any) (*Attention, string, step) {
+		return nil, fmt.Sprintf(format, args...), s
 	}
-	reading, why := f.values(n.Out(0), axis)
-	if reading == nil {
-		return miss(stepScores, "%s", why)
-	}
-	A := reading.value
-	nq, nk := A.Shape[reading.free], A.Shape[reading.summed]
+	nq, nk := A.Shape[r.free], A.Shape[r.summed]
 	switch {
 	case !nq.Known() || !nk.Known():
 		return miss(stepValues, "the number of tokens in %v isn't known", A)
+	case nq.N < nk.N:
+		f.pools[A] = true
+		return miss(stepPools, "its map %v is of %d queries over %d keys, as in cross attention and pooling", A, nq.N, nk.N)
 	case nq != nk:
-		return miss(stepValues, "its map %v is of %d queries over %d keys, as in cross attention and pooling", A, nq.N, nk.N)
+		return miss(stepValues, "its map %v is of %d queries over %d keys, as in attention over reduced tokens", A, nq.N, nk.N)
 	}
-	a := &Attention{Value: A, Tokens: nk.N, Transposed: reading.summed < reading.free}
+	a = &Attention{Value: A, Tokens: nk.N, Transposed: r.summed < r.free}
 	rank := len(A.Shape)
-	if rank < 3 || rank > 4 || min(reading.free, reading.summed) != rank-2 {
-		return miss(stepSquare, "its map %v isn't (batch,heads,tokens,tokens) nor (batch*heads,tokens,tokens), as in attention within windows", A)
+	if rank < 3 || rank > 4 || min(r.free, r.summed) != rank-2 {
+		return miss(stepWindows, "its map %v isn't (batch,heads,tokens,tokens) nor (batch*heads,tokens,tokens), as in attention within windows", A)
 	}
 	per := A.Shape[0].Over(f.s.Image.Shape[0]) // maps a picture
 	if rank == 3 {
@@ -146,174 +220,82 @@ func (f *finder) match(n *onnx.Node) (*Attention, *nearMiss) {
 			return miss(stepSquare, "the number of heads in %v can't be told from the batch %v", A, f.s.Image.Shape[0])
 		}
 		a.Heads = per.N
-		return a, nil
+		return a, "", 0
 	}
 	if per.Known() && per.N != 1 {
-		return miss(stepSquare, "its map %v is of %d windows a picture", A, per.N)
+		return miss(stepWindows, "its map %v is of %d windows a picture", A, per.N)
 	}
 	if !A.Shape[1].Known() {
 		return miss(stepSquare, "the number of heads in %v isn't known", A)
 	}
 	a.Heads = A.Shape[1].N
-	return a, nil
+	return a, "", 0
 }
 
 // scores walks from a softmax's input back to the product of queries and keys,
-// past scaling, masks and changes of type or shape.
-func (f *finder) scores(v *onnx.Value, seen map[*onnx.Value]bool) (bool, string) {
+// past scaling, masks, mixed heads and changes of type or shape. It returns the
+// product, or nil and why there is none; queries may be learned constants, of
+// which why tells.
+func (f *finder) scores(v *onnx.Value, seen map[*onnx.Value]bool) (*onnx.Node, string) {
 	if v == nil || !f.data[v] || v.Node == nil || seen[v] {
-		return false, "its input doesn't depend on the picture"
+		return nil, "its input doesn't depend on the picture"
 	}
 	seen[v] = true
 	n := v.Node
+	if _, ok := f.mixed(n); ok {
+		return f.scores(f.dependent(n), seen)
+	}
 	switch n.Op {
 	case "MatMul", "Einsum":
-		if len(n.Inputs) == 2 && f.data[n.Inputs[0]] && f.data[n.Inputs[1]] {
-			return true, ""
+		if len(n.Inputs) != 2 {
+			return nil, fmt.Sprintf("its input comes from a product of %d values (node %s)", len(n.Inputs), n.Label())
 		}
-		return false, fmt.Sprintf("its input comes from a product with a constant (node %s)", n.Label())
+		return n, fmt.Sprintf("its input comes from a product with a constant (node %s)", n.Label())
 	case "Mul", "Div", "Add", "Sub", "Where", "Max", "Min":
 		why := ""
 		for _, in := range n.Inputs {
 			if in == nil || !f.data[in] {
 				continue
 			}
-			found, reason := f.scores(in, seen)
-			if found {
-				return true, ""
+			product, reason := f.scores(in, seen)
+			if product != nil {
+				return product, reason
 			}
 			why = reason
 		}
-		return false, why
-	case "Cast", "Identity", "Dropout", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Clip", "Tanh":
-		return f.scores(n.In(0), seen)
+		return nil, why
+	case "Cast", "Identity", "Dropout", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Clip", "Tanh", "Trilu", "Pad", "Concat":
+		return f.scores(f.dependent(n), seen)
 	}
-	return false, fmt.Sprintf("its input is no product of queries and keys but comes from node %s (%s)", n.Label(), n.Op)
+	return nil, fmt.Sprintf("its input is no product of queries and keys but comes from node %s (%s)", n.Label(), n.Op)
 }
 
-// mapReading is how a product reads an attention map.
-type mapReading struct {
-	value  *onnx.Value // the operand
-	summed int         // its axis over which the product sums: the keys
-	free   int         // its axis that the other operand lacks: the queries
-}
-
-// values walks from a softmax's output to the product with the values, keeping
-// track of the softmax's axis.
-func (f *finder) values(v *onnx.Value, axis int) (*mapReading, string) {
-	why := "nothing reads it"
-	for _, n := range f.uses[v] {
-		if r := f.product(n, v); r != nil {
-			if r.summed == axis {
-				return r, ""
-			}
-			why = fmt.Sprintf("softmax goes along axis %d of %v, the product (node %s) sums along %d", axis, v, n.Label(), r.summed)
-			continue
-		}
-		next, moved := carried(n, v, axis, f.data)
-		if moved < 0 {
-			if why == "nothing reads it" {
-				why = fmt.Sprintf("its result goes into node %s (%s), not into a product with values", n.Label(), n.Op)
-			}
-			continue
-		}
-		r, reason := f.values(next, moved)
-		if r != nil {
-			return r, ""
-		}
-		why = reason
-	}
-	return nil, why
-}
-
-// carried follows a map through a node that leaves its entries as they are. It
-// returns the output and where the axis is there, -1 if the node does more.
-func carried(n *onnx.Node, v *onnx.Value, axis int, data map[*onnx.Value]bool) (*onnx.Value, int) {
-	out := n.Out(0)
-	if out == nil || out.Shape == nil || n.Domain != "" {
-		return nil, -1
-	}
-	switch n.Op {
-	case "Identity", "Cast", "Dropout":
-		if n.In(0) == v {
-			return out, axis
-		}
-	case "Where":
-		other := n.In(1)
-		if other == v {
-			other = n.In(2)
-		}
-		if n.In(0) != v && !data[other] && len(out.Shape) == len(v.Shape) {
-			return out, axis
-		}
-	case "Transpose":
-		perm := n.Ints("perm")
-		if perm == nil {
-			return out, len(v.Shape) - 1 - axis
-		}
-		return out, slices.Index(perm, int64(axis))
-	case "Reshape", "Flatten", "Squeeze", "Unsqueeze":
-		behind := len(v.Shape) - axis // axes from this one to the last
-		moved := len(out.Shape) - behind
-		if n.In(0) == v && moved >= 0 && onnx.Shape(out.Shape[moved:]).Same(v.Shape[axis:]) {
-			return out, moved
-		}
-	}
-	return nil, -1
-}
-
-// product tells how node n, a product of two things that depend on the
-// picture, reads v; nil if it is no such product.
-func (f *finder) product(n *onnx.Node, v *onnx.Value) *mapReading {
-	if len(n.Inputs) != 2 || !f.data[n.Inputs[0]] || !f.data[n.Inputs[1]] || n.Inputs[0] == n.Inputs[1] {
+// dependent is a node's first input that depends on the picture, nil if none
+// does.
+func (f *finder) dependent(n *onnx.Node) *onnx.Value {
+	i := slices.IndexFunc(n.Inputs, func(v *onnx.Value) bool { return f.data[v] })
+	if i < 0 {
 		return nil
 	}
-	rank := len(v.Shape)
+	return n.Inputs[i]
+}
+
+// mixed reports whether a node mixes the heads of maps by a constant, as
+// talking heads do, and the axis of the heads: a 1x1 Conv over (B,H,N,N), or a
+// product of (B,N,N,H) with (H,H).
+func (f *finder) mixed(n *onnx.Node) (axis int, ok bool) {
+	if len(n.Inputs) < 2 || n.Domain != "" {
+		return 0, false
+	}
+	x, w := n.In(0), n.In(1)
+	if !f.data[x] || w == nil || f.data[w] || len(x.Shape) != 4 {
+		return 0, false
+	}
 	switch {
-	case n.Op == "MatMul" && rank >= 2 && n.Inputs[0] == v:
-		return &mapReading{v, rank - 1, rank - 2}
-	case n.Op == "MatMul" && rank >= 2:
-		return &mapReading{v, rank - 2, rank - 1}
-	case n.Op == "Einsum":
-		return einsum(n, v)
+	case n.Op == "Conv" && len(w.Shape) == 4:
+		return 1, w.Shape[2].Is(1) && w.Shape[3].Is(1) && w.Shape[0].Same(x.Shape[1]) && n.Int("group", 1) == 1
+	case n.Op == "MatMul" && len(w.Shape) == 2:
+		return 3, w.Shape[0].Same(w.Shape[1]) && w.Shape[0].Same(x.Shape[3]) && x.Shape[1].Same(x.Shape[2])
 	}
-	return nil
-}
-
-// einsum reads the equation of a product of two operands, such as
-// bhij,bhjd->bhid or ...hqk,...khd->...qhd.
-func einsum(n *onnx.Node, v *onnx.Value) *mapReading {
-	left, out, ok := strings.Cut(strings.ReplaceAll(n.Str("equation", ""), " ", ""), "->")
-	terms := strings.Split(left, ",")
-	if !ok || len(terms) != 2 {
-		return nil
-	}
-	own, other := terms[0], terms[1]
-	if n.Inputs[1] == v {
-		own, other = other, own
-	}
-	before, after, dots := strings.Cut(own, "...")
-	hidden := 0 // axes that the dots stand for
-	if dots {
-		hidden = len(v.Shape) - len(before) - len(after)
-	}
-	r := &mapReading{v, -1, -1}
-	for i, c := range before + after {
-		axis := i
-		if dots && i >= len(before) {
-			axis += hidden
-		}
-		switch shared, kept := strings.ContainsRune(other, c), strings.ContainsRune(out, c); {
-		case shared && !kept && r.summed < 0:
-			r.summed = axis
-		case kept && !shared && r.free < 0:
-			r.free = axis
-		case !shared || !kept:
-			return nil
-		}
-	}
-	if r.summed < 0 || r.free < 0 {
-		return nil
-	}
-	return r
+	return 0, false
 }

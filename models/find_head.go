@@ -7,9 +7,8 @@ import (
 	"github.com/relevit/relevit/onnx"
 )
 
-// head tells how the classifier reads the tokens, and that there is one.
+// head tells how the classifier reads the tokens.
 func (f *finder) head() {
-	f.classifier()
 	if len(f.s.Attention) == 0 {
 		return
 	}
@@ -25,41 +24,14 @@ func (f *finder) head() {
 		if p.kinds[PoolAverage] {
 			f.note("the classifier reads both the class token and the mean of tokens: relevance starts from the class token's row")
 		}
+	case p.kinds[PoolAttention]:
+		f.s.Pool = PoolAttention
 	case p.kinds[PoolAverage]:
 		f.s.Pool = PoolAverage
 	case p.kinds[PoolMax]:
 		f.s.Pool = PoolMax
-		f.problem("the classifier reads the maximum over the tokens: relevance is defined for a class token or the mean")
-	case p.kinds[PoolAttention]:
-		f.s.Pool = PoolAttention
-		f.problem("the classifier reads the tokens by attention pooling: relevance is defined for a class token or the mean")
 	default:
-		f.problem("it can't be told how the classifier reads the tokens: neither a class token nor a mean over tokens leads to output %s", f.s.Logits.Name)
-	}
-}
-
-// classifier checks that the logits come from a linear layer.
-func (f *finder) classifier() {
-	v := f.s.Logits
-	for {
-		n := v.Node
-		switch n.Op {
-		case "MatMul", "Gemm", "Conv":
-			return
-		case "Softmax", "LogSoftmax", "Sigmoid":
-			f.problem("output %s is behind a %s (node %s): finetuning needs the logits before it; export the model without it", f.s.Logits.Name, n.Op, n.Label())
-			return
-		case "Add", "Sub", "Mul", "Div", "Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Einsum", "Sum", "Mean", "Clip":
-			i := slices.IndexFunc(n.Inputs, func(in *onnx.Value) bool { return f.data[in] })
-			if n.Op == "Einsum" || n.Inputs[i].Node == nil {
-				return
-			}
-			v = n.Inputs[i]
-		default:
-			f.problem("no classifier: output %s comes from node %s (%s), not from a linear layer: it seems to hold features; export the model with its classification head",
-				f.s.Logits.Name, n.Label(), n.Op)
-			return
-		}
+		f.problem("it can't be told how the classifier reads the tokens: neither a class token nor a mean over tokens leads to output %s", f.s.Output.Name)
 	}
 }
 
@@ -81,6 +53,10 @@ func (p *pooling) walk(v *onnx.Value) {
 	}
 	if kind := p.kind(v); kind != "" {
 		p.kinds[kind] = true
+		return
+	}
+	if slices.ContainsFunc(v.Node.Inputs, func(in *onnx.Value) bool { return p.f.pools[in] }) {
+		p.kinds[PoolAttention] = true
 		return
 	}
 	for _, in := range v.Node.Inputs {
@@ -116,11 +92,6 @@ func (p *pooling) kind(v *onnx.Value) string {
 			return PoolMax
 		}
 		return PoolAverage
-	case "MatMul":
-		r := len(in.Shape)
-		if r >= 2 && p.f.data[in] && p.f.data[n.In(1)] && in.Shape[r-2].Is(1) && p.isTokens(in.Shape[r-1]) {
-			return PoolAttention
-		}
 	}
 	return ""
 }
@@ -129,31 +100,23 @@ func (p *pooling) kind(v *onnx.Value) string {
 func (p *pooling) taken(v *onnx.Value) (int64, bool) {
 	n := v.Node
 	in := n.In(0)
-	rank := int64(len(in.Shape))
-	axis, start := n.Int("axis", 0), int64(0)
+	rank := len(in.Shape)
+	axis, start, ok := int(n.Int("axis", 0)), int64(0), true
 	switch n.Op {
 	case "Gather":
-		i, ok := constants(n.In(1))
-		if !ok || len(i) != 1 {
+		i, known := constants(n.In(1))
+		if !known || len(i) != 1 {
 			return 0, false
 		}
 		start = i[0]
 	case "Slice":
-		starts, ok := constants(n.In(1))
-		axes, given := constants(n.In(3))
-		if !ok || len(starts) != 1 || (given && len(axes) != 1) {
-			return 0, false
-		}
-		start, axis = starts[0], 0
-		if given {
-			axis = axes[0]
-		}
+		axis, start, ok = p.sliced(n)
 	case "Split":
 		for _, o := range n.Outputs {
 			if o == v {
 				break
 			}
-			if o == nil || len(o.Shape) != int(rank) || !o.Shape[(axis+rank)%rank].Known() {
+			if o == nil || len(o.Shape) != rank || !o.Shape[(axis+rank)%rank].Known() {
 				return 0, false
 			}
 			start += o.Shape[(axis+rank)%rank].N
@@ -162,16 +125,46 @@ func (p *pooling) taken(v *onnx.Value) (int64, bool) {
 	if axis < 0 {
 		axis += rank
 	}
-	if rank < 3 || axis < 0 || axis >= rank || !p.isTokens(in.Shape[axis]) {
+	if !ok || rank < 3 || axis < 0 || axis >= rank || !p.isTokens(in.Shape[axis]) {
 		return 0, false
 	}
-	if n.Op != "Gather" && (len(v.Shape) != int(rank) || !v.Shape[axis].Is(1)) {
+	if n.Op != "Gather" && (len(v.Shape) != rank || !v.Shape[axis].Is(1)) {
 		return 0, false
 	}
 	if start < 0 {
 		start += in.Shape[axis].N
 	}
 	return start, true
+}
+
+// sliced is the axis along which a Slice takes one token, and where. It may
+// name other axes, too, if it leaves them whole.
+func (p *pooling) sliced(n *onnx.Node) (axis int, start int64, ok bool) {
+	in, out := n.In(0).Shape, n.Out(0).Shape
+	starts, known := constants(n.In(1))
+	axes, given := constants(n.In(3))
+	if !known || len(out) != len(in) || (n.In(3) != nil && !given) {
+		return 0, 0, false
+	}
+	for i, s := range starts {
+		a := int64(i)
+		if given && i < len(axes) {
+			a = axes[i]
+		}
+		if a < 0 {
+			a += int64(len(in))
+		}
+		switch {
+		case a < 0 || a >= int64(len(in)):
+			return 0, 0, false
+		case in[a].Same(out[a]):
+		case ok:
+			return 0, 0, false
+		default:
+			axis, start, ok = int(a), s, true
+		}
+	}
+	return axis, start, ok
 }
 
 // reduces reports whether a reduction goes over the tokens. One over the last

@@ -203,5 +203,24 @@ func (t *toy) talking(x *onnx.Value) *onnx.Value {
 	return t.join(t.MatMul(A, p[2]))
 }
 
+// mixing mixes the heads before and behind softmax, as CaiT.
+func (t *toy) mixing(x *onnx.Value) *onnx.Value {
+	p := t.qkv(x)
+	mix := func(A *onnx.Value) *onnx.Value {
+		y := t.MatMul(t.Transpose(A, 0, 2, 3, 1), t.weight(toyHeads, toyHeads))
+		return t.Transpose(t.Add(y, t.weight(toyHeads)), 0, 3, 1, 2)
+	}
+	A := mix(t.Softmax(mix(t.MatMul(p[0], t.SwapLast(p[1]))), -1))
+	return t.join(t.MatMul(A, p[2]))
+}
+
+// exponents spells softmax out.
+func (t *toy) exponents(x *onnx.Value) *onnx.Value {
+	p := t.qkv(x)
+	s := t.MatMul(p[0], t.SwapLast(p[1]))
+	e := t.Op("Exp", nil, t.Sub(s, t.Reduce("ReduceMax", s, true, 3)))
+	return t.join(t.MatMul(t.Div(e, t.Reduce("ReduceSum", e, true, 3)), p[2]))
+}
+
 // parallel adds two attentions of one input.
 func (t *toy) parallel(x *onnx.Value) *onnx.Value { return t.Add(t.plain(x), t.sdp(x)) }

@@ -23,6 +23,7 @@ func TestFindKnowsEverySpellingOfAttention(t *testing.T) {
 		"eager, scaled scores": (*toy).plain, "scaled dot product": (*toy).sdp, "Slice, Squeeze and Gemm": (*toy).fused,
 		"Gather, mask, Casts and IsNaN": (*toy).gathered, "heads within the batch": (*toy).merged,
 		"flattened softmax": (*toy).flat, "keys before queries": (*toy).transposed, "Einsum": (*toy).einsum,
+		"heads mixed by Conv": (*toy).talking, "heads mixed by MatMul": (*toy).mixing, "Exp, ReduceSum and Div": (*toy).exponents,
 	} {
 		for _, batch := range []onnx.Dim{{N: 1, Sym: "batch"}, onnx.D(1), onnx.D(4)} {
 			s := find(t, (&toy{attention: attention, batch: batch}).graph(t))
@@ -42,6 +43,22 @@ func TestFindKnowsEverySpellingOfAttention(t *testing.T) {
 				t.Errorf("%s, batch %v: fixed batch %d, notes %v", name, batch, s.Batch, s.Notes)
 			}
 		}
+	}
+}
+
+func TestFindLeavesWindowsBesideGlobalAttentionOut(t *testing.T) {
+	mixed := func(t *toy, x *onnx.Value) *onnx.Value { return t.Add(t.plain(x), t.windowed(x)) }
+	mean := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Mean(x, 1), 5) }
+	s := find(t, (&toy{attention: mixed, embed: (*toy).patches, head: mean}).graph(t))
+	if s.Err() != nil || len(s.Attention) != 2 || !strings.Contains(strings.Join(s.Notes, " "), "2 of the attention maps are within windows") {
+		t.Errorf("%d maps, notes %v, %v", len(s.Attention), s.Notes, s.Err())
+	}
+}
+
+func TestFindTakesTheMapThatMultipliesTheValues(t *testing.T) {
+	s := find(t, (&toy{attention: (*toy).talking}).graph(t))
+	if a := s.Attention[0].Value; !a.Is("Conv") {
+		t.Errorf("of heads that a Conv mixes, %v is taken", a)
 	}
 }
 
@@ -74,6 +91,38 @@ func TestFindTellsEmbeddingAndPooling(t *testing.T) {
 		sum := t.Add(t.classToken(x), d)
 		return t.scale(sum)
 	}
+	maximum := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Reduce("ReduceMax", x, false, 1), 5) }
+	queried := func(t *toy, x *onnx.Value) *onnx.Value {
+		scores := t.MatMul(t.token(x), t.SwapLast(t.linear(x, toyWidth))) // (B,1,N)
+		return t.linear(t.Squeeze(t.MatMul(t.Softmax(scores, -1), t.linear(x, toyWidth)), 1), 5)
+	}
+	stridden := func(t *toy, x *onnx.Value) *onnx.Value {
+		y := t.Op("Slice", nil, x, t.Ints(0, 0, 0), t.Ints(1<<31, 1, toyWidth), t.Ints(0, 1, 2))
+		return t.linear(t.Squeeze(y, 1), 5)
+	}
+	both := func(t *toy, x *onnx.Value) *onnx.Value {
+		token := t.Op("Gather", []onnx.Attr{{Name: "axis", Value: int64(1)}}, x, t.Int(0))
+		return t.linear(t.Concat(1, token, t.Mean(t.Slice(x, 1, 1, onnx.End), 1)), 5)
+	}
+	unfolded := func(t *toy, image *onnx.Value) *onnx.Value {
+		places := make([]int64, 0, 96)
+		for patch := range int64(toyPatches) {
+			for i := range int64(16) {
+				places = append(places, (patch/3*4+i/4)*12+patch%3*4+i%4)
+			}
+		}
+		flat := t.Op("Reshape", nil, image, t.Ints(0, 3, 96))
+		x := t.Op("Gather", []onnx.Attr{{Name: "axis", Value: int64(2)}}, flat, t.Ints(places...))
+		x = t.Transpose(t.Op("Reshape", nil, x, t.Ints(0, 3, toyPatches, 16)), 0, 2, 1, 3)
+		return t.withClass(t.linear(t.Op("Reshape", nil, x, t.Ints(0, toyPatches, 48)), toyWidth))
+	}
+	stem := func(t *toy, image *onnx.Value) *onnx.Value {
+		for _, w := range []*onnx.Value{t.weight(4, 3, 2, 2), t.weight(toyWidth, 4, 2, 2)} {
+			size := []onnx.Attr{{Name: "kernel_shape", Value: []int64{2, 2}}, {Name: "strides", Value: []int64{2, 2}}}
+			image = t.Op("Relu", nil, t.Op("Conv", size, image, w))
+		}
+		return t.withClass(t.Transpose(t.Op("Reshape", nil, image, t.Ints(0, toyWidth, toyPatches)), 0, 2, 1))
+	}
 	for _, c := range []struct {
 		name   string
 		toy    toy
@@ -87,13 +136,19 @@ func TestFindTellsEmbeddingAndPooling(t *testing.T) {
 		{"global pooling", toy{head: globalPool}, 1, PoolAverage},
 		{"class token by Slice", toy{head: sliced}, 1, PoolToken},
 		{"distilled", toy{embed: registers, head: distilled}, 2, PoolToken},
+		{"maximum", toy{embed: (*toy).patches, head: maximum}, 0, PoolMax},
+		{"a query over all tokens", toy{head: queried}, 1, PoolAttention},
+		{"class token by a Slice of all axes", toy{head: stridden}, 1, PoolToken},
+		{"class token beside the mean", toy{head: both}, 1, PoolToken},
+		{"patches by Gather", toy{embed: unfolded, head: mean}, 1, PoolAverage},
+		{"stem of several convolutions", toy{embed: stem, head: mean}, 1, PoolAverage},
 	} {
 		c.toy.attention = (*toy).plain
 		s := find(t, c.toy.graph(t))
 		if s.Err() != nil || s.Grid != [2]int64{2, 3} || s.PrefixTokens != c.prefix || s.Pool != c.pool {
 			t.Errorf("%s: grid %v, %d prefix tokens, pool %s, %v", c.name, s.Grid, s.PrefixTokens, s.Pool, s.Err())
 		}
-		if (c.pool == PoolAverage) != strings.Contains(strings.Join(s.Notes, " "), "mean over the patches' rows") {
+		if s.FromMean() != (c.pool != PoolToken) || s.FromMean() != strings.Contains(strings.Join(s.Notes, " "), "mean over the patches' rows") {
 			t.Errorf("%s: notes %v", c.name, s.Notes)
 		}
 	}
@@ -103,7 +158,6 @@ func TestFindSaysWhatStandsInTheWay(t *testing.T) {
 	features := func(t *toy, x *onnx.Value) *onnx.Value {
 		return t.Op("Gather", []onnx.Attr{{Name: "axis", Value: int64(1)}}, x, t.Int(0))
 	}
-	probabilities := func(t *toy, x *onnx.Value) *onnx.Value { return t.Softmax(t.classToken(x), -1) }
 	last := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Squeeze(t.Slice(x, 1, 6, 7), 1), 5) }
 	flattened := func(t *toy, x *onnx.Value) *onnx.Value {
 		return t.linear(t.Op("Reshape", nil, x, t.Ints(-1, 7*toyWidth)), 5)
@@ -112,13 +166,25 @@ func TestFindSaysWhatStandsInTheWay(t *testing.T) {
 		x := t.patches(image)
 		return t.Concat(1, x, t.token(x))
 	}
-	queried := func(t *toy, x *onnx.Value) *onnx.Value {
-		q := t.linear(t.token(x), toyWidth)
-		scores := t.MatMul(t.Add(q, t.Scale(t.Slice(x, 1, 0, 1), 0)), t.SwapLast(t.linear(x, toyWidth)))
-		return t.linear(t.Squeeze(t.MatMul(t.Softmax(scores, -1), t.linear(x, toyWidth)), 1), 5)
-	}
 	none := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(x, toyWidth) }
-	mixed := func(t *toy, x *onnx.Value) *onnx.Value { return t.Add(t.plain(x), t.windowed(x)) }
+	channels := func(t *toy, x *onnx.Value) *onnx.Value {
+		p := t.qkv(x)
+		A := t.Softmax(t.MatMul(t.SwapLast(p[0]), p[1]), -1) // (B,H,D/H,D/H)
+		return t.join(t.SwapLast(t.MatMul(A, t.SwapLast(p[2]))))
+	}
+	reduced := func(t *toy, x *onnx.Value) *onnx.Value {
+		p := t.qkv(x)
+		k, v := t.Slice(p[1], 2, 0, 3), t.Slice(p[2], 2, 0, 3)
+		return t.join(t.MatMul(t.Softmax(t.MatMul(p[0], t.SwapLast(k)), -1), v))
+	}
+	gated := func(t *toy, x *onnx.Value) *onnx.Value {
+		return t.Mul(t.Softmax(t.linear(x, toyWidth), -1), t.linear(x, toyWidth))
+	}
+	projected := func(t *toy, x *onnx.Value) *onnx.Value {
+		y := t.classToken(x)
+		return t.Div(y, t.Op("Sqrt", nil, t.Reduce("ReduceSum", t.Mul(y, y), true, 1)))
+	}
+	regression := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Mean(x, 1), 1) }
 	mean := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Mean(x, 1), 5) }
 	hidden := func(t *toy, x *onnx.Value) *onnx.Value { return x }
 	for _, c := range []struct {
@@ -127,16 +193,17 @@ func TestFindSaysWhatStandsInTheWay(t *testing.T) {
 		want string
 	}{
 		{"no attention", toy{attention: none}, "no Softmax lies between"},
-		{"windows", toy{attention: (*toy).windowed, embed: (*toy).patches, head: mean}, "windows a picture"},
-		{"windows besides", toy{attention: mixed, embed: (*toy).patches, head: mean}, "besides attention between all tokens"},
-		{"mixed heads", toy{attention: (*toy).talking}, "(Conv), not into a product with values"},
+		{"windows", toy{attention: (*toy).windowed, embed: (*toy).patches, head: mean}, "attention within windows only (2 maps), as in Swin"},
+		{"channels", toy{attention: channels}, "between channels"},
+		{"reduced keys", toy{attention: reduced}, "of 7 queries over 3 keys, as in attention over reduced tokens"},
+		{"gates", toy{attention: gated}, "the nearest is node softmax (Softmax), but its input comes from a product with a constant"},
+		{"embeddings", toy{attention: (*toy).plain, head: projected}, "is divided by what depends on the picture"},
+		{"regression", toy{attention: (*toy).plain, head: regression}, "has one number a picture"},
 		{"features", toy{attention: (*toy).plain, head: features}, "no classifier"},
 		{"tokens", toy{attention: (*toy).plain, head: hidden}, "no classifier: no output has shape"},
-		{"probabilities", toy{attention: (*toy).plain, head: probabilities}, "needs the logits before it"},
 		{"last token", toy{attention: (*toy).plain, head: last}, "reads token 6"},
 		{"all tokens", toy{attention: (*toy).plain, head: flattened}, "can't be told how the classifier reads"},
 		{"class token last", toy{attention: (*toy).plain, embed: behind, head: last}, "behind those of the patches"},
-		{"attention pooling", toy{attention: (*toy).plain, head: queried}, "attention pooling"},
 	} {
 		s := find(t, c.toy.graph(t))
 		var e *Error

@@ -73,7 +73,7 @@ func TestInspectReportsProblemsOfReadableFiles(t *testing.T) {
 			t.Errorf("%s: %+v, %v", want, r, err)
 		}
 	}
-	g := (&toy{attention: (*toy).talking}).graph(t)
+	g := (&toy{attention: func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(x, toyWidth) }}).graph(t)
 	path := filepath.Join(folder, "x.onnx")
 	if err := onnx.WriteModel(path, &onnx.Model{IRVersion: 10, Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: g}, onnx.WriteOptions{}); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,8 @@ type Model struct {
 	Path       string
 	Document   *onnx.Document // the user's own file; a checkpoint's is the converted one
 	Source     *onnx.Model    // what that file says
-	Graph      *onnx.Graph    // a copy in the working dialect
+	Graph      *onnx.Graph    // a copy in the working dialect, from the picture to the logits
+	Focus      *models.Focus  // how Graph's ends differ from the file's
 	Params     []*onnx.Value  // trainable initializers of Graph, in the file's order
 	Preprocess picture.Preprocess
 	Find       models.FindOptions
@@ -44,6 +45,13 @@ func OpenModel(path string, opt ModelOptions) (*Model, error) {
 	if m.Graph, err = passes.Prepare(m.Source); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if m.Find.ImageSize == [2]int64{} {
+		m.Find.ImageSize = [2]int64{int64(opt.Convert.ImageSize[0]), int64(opt.Convert.ImageSize[1])}
+	}
+	if m.Focus, err = models.FocusOn(m.Graph, m.Find); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	m.Find.Image, m.Find.Output = m.Focus.Input, ""
 	m.Params = passes.Parameters(m.Graph)
 	return m, m.readPreprocess()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx"
@@ -13,7 +12,8 @@ import (
 	"github.com/relevit/relevit/pipeline/dataset"
 )
 
-// Predictor runs a model's own file, as any ONNX Runtime user would.
+// Predictor runs a model's own file, as any ONNX Runtime user would, or, where
+// that takes pictures or gives logits in another way, the copy that doesn't.
 type Predictor struct {
 	Batch   int
 	Size    [2]int // rows, columns of the image
@@ -47,16 +47,31 @@ func NewPredictor(m *Model, batch int, opt ort.Options) (*Predictor, error) {
 	if p.session, err = m.open(opt); err != nil {
 		return nil, err
 	}
-	output := m.Source.Graph.Outputs[slices.Index(m.Graph.Outputs, found.Logits)].Name
-	if err := p.bind(found.Image.Name, shape.Ints(), output); err != nil {
+	if err := p.bind(found.Image.Name, shape.Ints(), m.output()); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
-// open opens a session on the user's file, or on a checkpoint's conversion.
+// output names the logits in what open opens.
+func (m *Model) output() string {
+	if m.Focus.Changed {
+		return m.Graph.Outputs[0].Name
+	}
+	return m.Focus.Output
+}
+
+// open opens a session on the user's file, on a checkpoint's conversion, or on
+// the copy whose ends were changed.
 func (m *Model) open(opt ort.Options) (*ort.Session, error) {
+	if m.Focus.Changed {
+		data, err := Encode(m.Graph)
+		if err != nil {
+			return nil, err
+		}
+		return ort.NewSession(data, opt)
+	}
 	if models.IsCheckpoint(m.Path) {
 		return ort.NewSession(m.Document.Bytes(), opt)
 	}

@@ -149,12 +149,15 @@ func explain(g *onnx.Graph, o RelevanceOptions) (ends RelevanceEnds, target, rel
 	if err != nil {
 		return ends, nil, nil, err
 	}
-	at := slices.Index(g.Outputs, found.Logits)
+	at, output := slices.Index(g.Outputs, found.Logits), found.Output.Name
+	if at < 0 { // the output is behind a softmax
+		at, g.Outputs = len(g.Outputs), append(g.Outputs, found.Logits)
+	}
 	if err := passes.Narrow(g); err != nil {
 		return ends, nil, nil, err
 	}
 	s := subjectOf(found, g.Outputs[at])
-	ends = RelevanceEnds{Image: s.Image.Name, Target: TargetInput, Logits: s.Logits.Name, Map: MapOutput}
+	ends = RelevanceEnds{Image: s.Image.Name, Target: TargetInput, Logits: output, Map: MapOutput}
 	target = g.AddInput(TargetInput, onnx.Int64, onnx.Shape{{N: 1, Sym: "targets"}})
 	b := onnx.NewBuilder(g)
 	maps, grads, err := gradients.AttentionGradients(b, s, classOf(b, target, s.Logits), o.StartLayer)
@@ -171,7 +174,12 @@ func explain(g *onnx.Graph, o RelevanceOptions) (ends RelevanceEnds, target, rel
 
 // subjectOf is a structure as the gradients want it.
 func subjectOf(found *models.Structure, logits *onnx.Value) gradients.Subject {
-	s := gradients.Subject{Image: found.Image, Logits: logits, Prefix: found.PrefixTokens, Grid: found.Grid, Mean: found.Pool == models.PoolAverage}
+	image := found.Image
+	if found.ChannelsLast { // only its size matters here
+		at := image.Shape
+		image = &onnx.Value{Name: image.Name, Type: image.Type, Shape: onnx.Shape{at[0], at[3], at[1], at[2]}}
+	}
+	s := gradients.Subject{Image: image, Logits: logits, Prefix: found.PrefixTokens, Grid: found.Grid, Mean: found.FromMean()}
 	for _, at := range found.Attention {
 		s.Maps = append(s.Maps, gradients.AttentionMap{Value: at.Value, Block: at.Block, Heads: at.Heads, Transposed: at.Transposed})
 	}
