@@ -16,9 +16,12 @@ type Problem struct {
 func (p Problem) String() string { return p.Where + ": " + p.What }
 
 type checker struct {
-	problems []Problem
-	given    map[*Value]bool   // values defined so far
-	names    map[string]*Value // which value has a name
+	problems  []Problem
+	given     map[*Value]bool   // values defined so far
+	names     map[string]*Value // which value has a name
+	found     map[*Value]DType  // types that the operators imply
+	functions map[[2]string]*Function
+	bodies    bool // within a function, whose values have no types
 }
 
 func (c *checker) add(where, format string, args ...any) {
@@ -26,27 +29,62 @@ func (c *checker) add(where, format string, args ...any) {
 }
 
 // Check applies the structural rules of ONNX's own checker: imported operator
-// sets, unique names, single assignment, order of nodes, defined inputs, data
-// that fit their types, and, for models in the working dialect, types and
-// shapes by inference.
+// sets, unique names, single assignment, order of nodes, defined inputs,
+// operators that exist in their opset and get the inputs, attributes and
+// element types that they declare, data that fit their types, functions, and,
+// for models in the working dialect, types and shapes by inference.
+//
+// Operators of domains other than ai.onnx and com.microsoft are not known.
 func Check(m *Model) []Problem {
-	c := &checker{given: map[*Value]bool{}, names: map[string]*Value{}}
+	c := &checker{functions: map[[2]string]*Function{}}
 	if m.Graph == nil {
 		c.add("model", "it has no graph")
 		return c.problems
 	}
-	c.opsets(m)
-	g := m.Graph
+	c.versions(m)
+	for _, f := range m.Bodies {
+		key := f.key()
+		if c.functions[key] != nil {
+			c.add("function "+qualified(f.Domain, f.Name), "there are two of that name")
+		}
+		c.functions[key] = f
+	}
+	for _, f := range m.Bodies {
+		c.function(f)
+	}
+	c.bodies = false
+	c.graph(m.Graph, m.OpsetVersion)
+	if m.IRVersion < 4 {
+		for _, v := range m.Graph.Inits {
+			if !slices.Contains(m.Graph.Inputs, v) {
+				c.add("initializer "+v.Name, "it is no input, as IR version %d wants it", m.IRVersion)
+			}
+		}
+	}
+	if len(c.problems) == 0 && m.OpsetVersion("") == Dialect && len(m.Bodies) == 0 {
+		c.infer(m.Graph)
+	}
+	return c.problems
+}
+
+// graph checks a graph, or a function's body.
+func (c *checker) graph(g *Graph, opsets func(domain string) int64) {
+	c.given, c.names, c.found = map[*Value]bool{}, map[string]*Value{}, map[*Value]DType{}
 	for _, v := range g.Inputs {
-		if c.define(v, "graph input"); v.Type == Undefined {
+		if c.define(v, "graph input"); v.Type == Undefined && !c.bodies {
 			c.add("graph input "+v.Name, "it has no tensor type")
 		}
 	}
 	for _, v := range g.Inits {
 		c.init(v, slices.Contains(g.Inputs, v))
 	}
+	named := map[string]bool{"": true}
 	for _, n := range g.Nodes {
-		c.node(n, m)
+		if named[n.Name] && n.Name != "" {
+			c.add("node "+n.Name, "another node has that name")
+		}
+		named[n.Name] = true
+		c.node(n, opsets)
 	}
 	if len(g.Outputs) == 0 {
 		c.add("graph", "it has no output")
@@ -59,19 +97,18 @@ func Check(m *Model) []Problem {
 			c.add("graph output "+v.Name, "nothing in the graph gives it")
 		}
 	}
-	if len(c.problems) == 0 && m.OpsetVersion("") == Dialect {
-		c.infer(g)
-	}
-	return c.problems
 }
 
-func (c *checker) opsets(m *Model) {
+// newestIR is the last IR version that is known here.
+const newestIR = 14
+
+func (c *checker) versions(m *Model) {
+	if m.IRVersion < 1 || m.IRVersion > newestIR {
+		c.add("model", "its IR version is %d, and 1 to %d are known", m.IRVersion, newestIR)
+	}
 	seen := map[string]bool{}
 	for _, o := range m.Opsets {
-		domain := o.Domain
-		if domain == "ai.onnx" {
-			domain = ""
-		}
+		domain := plainDomain(o.Domain)
 		if seen[domain] {
 			c.add("model", "the operator set %q is imported twice", o.Domain)
 		}
@@ -122,12 +159,12 @@ func (s Shape) fits(t Shape) bool {
 	return slices.EqualFunc(s, t, func(a, b Dim) bool { return !a.Known() || !b.Known() || a == b })
 }
 
-func (c *checker) node(n *Node, m *Model) {
+func (c *checker) node(n *Node, opsets func(domain string) int64) {
 	where := "node " + n.Label()
 	if n.Op == "" {
 		c.add(where, "it has no operator")
 	}
-	if m.OpsetVersion(n.Domain) == 0 {
+	if opsets(n.Domain) == 0 {
 		c.add(where, "operator %s is of domain %q, which the model doesn't import", n.Op, n.Domain)
 	}
 	for _, v := range slices.Concat(n.Inputs, n.Captures) {
@@ -152,6 +189,7 @@ func (c *checker) node(n *Node, m *Model) {
 	if err := n.checkCaptures(); err != nil {
 		c.add(where, "%v", err)
 	}
+	c.operator(n, opsets)
 	for _, v := range n.Outputs {
 		if v == nil {
 			continue

@@ -59,12 +59,60 @@ func TestCheckFindsEachBrokenRule(t *testing.T) {
 		{"is said to be", func(m *Model) { m.Graph.Inits[0].Shape = ShapeOf(2, 3) }},
 		{"has no output", func(m *Model) { m.Graph.Outputs = nil }},
 		{"nothing in the graph gives it", func(m *Model) { m.Graph.Outputs = []*Value{{Name: "z"}} }},
+		{"another node has that name", func(m *Model) { m.Graph.Nodes[0].Name, m.Graph.Nodes[1].Name = "n", "n" }},
+		{"has no operator Rectify", func(m *Model) { m.Graph.Nodes[0].Op = "Rectify" }},
+		{"exists from opset 24", func(m *Model) { m.Graph.Nodes[0].Op = "Swish" }},
+		{"withdrawn in opset 10", func(m *Model) { m.Graph.Nodes[0].Op = "Upsample" }},
+		{"at most 2", func(m *Model) { n := m.Graph.Nodes[0]; n.Inputs = append(n.Inputs, n.Inputs[0]) }},
+		{"needs at least 2", func(m *Model) { n := m.Graph.Nodes[0]; n.Inputs = n.Inputs[:1] }},
+		{"left out", func(m *Model) { m.Graph.Nodes[0].Inputs[1] = nil }},
+		{"no attribute axis", func(m *Model) { m.Graph.Nodes[0].SetAttr("axis", int64(1)) }},
+		{"is a float, expected an integer", func(m *Model) { n := m.Graph.Nodes[0]; n.Op = "Gather"; n.SetAttr("axis", float32(1)) }},
+		{"needs the attribute axis", func(m *Model) { m.Graph.Nodes[0].Op = "Concat" }},
+		{"x, is int64, and", func(m *Model) { n := m.Graph.Nodes[0]; n.Op = "Softmax"; m.Graph.Inputs[0].Type = Int64 }},
+		{"takes one type", func(m *Model) { m.Graph.Inputs[0].Type = Double }},
+		{"is said to be int64", func(m *Model) { m.Graph.Nodes[0].Outputs[0].Type = Int64 }},
+		{"1 to 14 are known", func(m *Model) { m.IRVersion = 99 }},
+		{"as IR version 3 wants", func(m *Model) { m.IRVersion = 3 }},
+		{"function local.f: it calls itself", func(m *Model) { m.Bodies = []*Function{localFunction("f")} }},
+		{"there are two of that name", func(m *Model) { m.Bodies = []*Function{localFunction("g"), localFunction("g")} }},
 		{"node y", func(m *Model) { m.Graph.Outputs[0].Shape = ShapeOf(5, 5) }},
 	} {
 		m := small(t)
 		c.damage(m)
 		if got := fmt.Sprint(Check(m)); !strings.Contains(got, c.want) {
 			t.Errorf("got %s, expected %q", got, c.want)
+		}
+	}
+}
+
+// localFunction calls f of its own domain.
+func localFunction(name string) *Function {
+	g := NewGraph(name)
+	x := g.AddInput("a", Undefined, nil)
+	n := &Node{Op: "f", Domain: "local", Inputs: []*Value{x}}
+	y := &Value{Name: "b", Node: n}
+	n.Outputs = []*Value{y}
+	g.Nodes, g.Outputs = []*Node{n}, []*Value{y}
+	return &Function{Domain: "local", Name: name, Opsets: []Opset{{"local", 1}}, Body: g}
+}
+
+// TestEveryInferredOperatorIsInTheTable compares two independent lists: the
+// operators that inference has rules for, and those that ONNX declares.
+func TestEveryInferredOperatorIsInTheTable(t *testing.T) {
+	if _, err := operators(); err != nil {
+		t.Fatal(err)
+	}
+	for key := range inferRules {
+		domain, op, _ := strings.Cut(key, ":")
+		if s, err := signatureOf(domain, op, newestOpset); s == nil || err != nil {
+			t.Errorf("%s: %v, %v", key, s, err)
+		}
+	}
+	for version, want := range map[int64]int{12: 1, 13: 2} { // Squeeze got its axes as an input in opset 13
+		s, err := signatureOf("", "Squeeze", version)
+		if err != nil || len(s.inputs) != want {
+			t.Errorf("Squeeze of opset %d: %+v, %v, want %d inputs", version, s, err, want)
 		}
 	}
 }
