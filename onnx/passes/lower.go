@@ -35,13 +35,19 @@ func (e *LowerError) ExitCode() int { return 2 }
 // inferred, whose nodes are the model's own as far as the dialect spells them
 // alike: nothing is folded or fused. Functions are inlined, and operators of
 // com.microsoft become their definitions. Inputs that have a default value
-// become initializers.
-func Raised(m *onnx.Model) (*onnx.Graph, error) {
+// become initializers, but for those named in keep, which become inputs without.
+func Raised(m *onnx.Model, keep ...string) (*onnx.Graph, error) {
 	if m.Graph == nil {
 		return nil, errors.New("the model has no graph")
 	}
 	g, _ := m.Graph.Clone()
+	for _, v := range g.Inputs {
+		if slices.Contains(keep, v.Name) {
+			v.Data, v.Elems = nil, nil
+		}
+	}
 	g.Inputs = slices.DeleteFunc(g.Inputs, func(v *onnx.Value) bool { return v.Data != nil })
+	g.Inits = slices.DeleteFunc(g.Inits, func(v *onnx.Value) bool { return v.Data == nil })
 	opset := m.OpsetVersion("")
 	if err := Inline(g, m.Bodies, opset); err != nil {
 		return nil, err

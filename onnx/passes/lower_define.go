@@ -29,6 +29,8 @@ var definitions = map[string][]definition{
 	"LogSoftmax":         {{13, defineSoftmax}},
 	"Hardmax":            {{13, defineSoftmax}},
 	"Pow":                {{12, definePow}},
+	"Max":                {{12, defineExtreme("Greater")}},
+	"Min":                {{12, defineExtreme("Less")}},
 	"Pad":                {{18, definePad}},
 	"ReduceL1":           {{18, defineReduce}},
 	"ReduceL2":           {{18, defineReduce}},
@@ -199,6 +201,20 @@ func definePow(l *lowering, e *editor, n *onnx.Node) ([]*onnx.Value, error) {
 	}
 	n.Inputs[1] = e.Cast(n.Inputs[1], base)
 	return nil, nil
+}
+
+// defineExtreme picks integers one by one.
+func defineExtreme(op string) func(*lowering, *editor, *onnx.Node) ([]*onnx.Value, error) {
+	return func(_ *lowering, e *editor, n *onnx.Node) ([]*onnx.Value, error) {
+		best := n.Inputs[0]
+		if !integral(best.Type) || len(n.Inputs) < 2 {
+			return nil, nil
+		}
+		for _, v := range n.Inputs[1:] {
+			best = e.Where(e.Op(op, nil, best, v), best, v)
+		}
+		return []*onnx.Value{best}, nil
+	}
 }
 
 // definePad states the padding of all axes.

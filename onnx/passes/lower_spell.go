@@ -48,7 +48,7 @@ var newTypes = []struct {
 	what  string
 	since int64
 }{
-	{[]string{"Max", "Min", "Clip"}, integral, "of integers", 12},
+	{[]string{"Clip"}, integral, "of integers", 12},
 	{[]string{"ReduceMax", "ReduceMin"}, func(t onnx.DType) bool { return t == onnx.Bool }, "of truth values", 20},
 	{[]string{"CumSum"}, half, "of 16-bit numbers", 14},
 	{[]string{"Where", "LessOrEqual", "GreaterOrEqual"}, func(t onnx.DType) bool { return t == onnx.BFloat16 }, "of bfloat16", 16},

@@ -93,8 +93,12 @@ var lowerings = []struct {
 	{"constants by lists", 11, func(s *sketch, x *onnx.Value) *onnx.Value {
 		return s.Mul(x, s.Op("Constant", attrs("value_floats", []float32{1, 2, 3, 4, 5, 6})))
 	}},
-	{"Max of integers", 12, func(s *sketch, x *onnx.Value) *onnx.Value {
-		return s.Cast(s.Op("Max", nil, s.Cast(x, onnx.Int64), s.Int(0)), onnx.Float)
+	{"Max of integers", 11, func(s *sketch, x *onnx.Value) *onnx.Value {
+		n := s.Cast(s.Mul(x, s.Scalar(5, x)), onnx.Int64)
+		return s.Cast(s.Op("Max", nil, n, s.Int(-2), s.Op("Min", nil, n, s.Int(1))), onnx.Float)
+	}},
+	{"Clip of integers", 12, func(s *sketch, x *onnx.Value) *onnx.Value {
+		return s.Cast(s.Op("Clip", nil, s.Cast(x, onnx.Int64), s.Int(0)), onnx.Float)
 	}},
 	{"ScatterND that adds", 16, func(s *sketch, x *onnx.Value) *onnx.Value {
 		return s.Op("ScatterND", attrs("reduction", "add"), x, s.Const(onnx.Int64Tensor([]int64{1}, 1, 1)), s.Op("Slice", nil, x, s.Ints(0), s.Ints(1)))

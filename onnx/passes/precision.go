@@ -19,7 +19,7 @@ func (e *PrecisionError) Error() string { return e.Where + ": " + e.Reason }
 // what float16 would spoil.
 type HalfOptions struct {
 	KeepIO bool                  // inputs and outputs of the graph
-	Keep   func(*onnx.Node) bool // further nodes; nil for none
+	Keep   func(*onnx.Node) bool // further nodes, with what they give to the outside; nil for none
 }
 
 // Halved says what ToFloat16 did.
@@ -52,7 +52,7 @@ func ToFloat16(g *onnx.Graph, o HalfOptions) (*Halved, error) {
 	if err := widen(g, onnx.BFloat16); err != nil {
 		return nil, err
 	}
-	h := &halving{g: g, keepIO: o.KeepIO, safe: map[*onnx.Node]bool{}, readers: map[*onnx.Value][]*onnx.Node{},
+	h := &halving{g: g, keepIO: o.KeepIO, safe: map[*onnx.Node]bool{}, kept: map[*onnx.Node]bool{}, readers: map[*onnx.Value][]*onnx.Node{},
 		result: map[*onnx.Value]bool{}, was: map[*onnx.Value]bool{}, casts: map[cast]*onnx.Value{}}
 	h.survey(o.Keep)
 	h.grow()

@@ -45,6 +45,7 @@ type halving struct {
 	g       *onnx.Graph
 	keepIO  bool
 	safe    map[*onnx.Node]bool          // computes in float32
+	kept    map[*onnx.Node]bool          // because it was asked for
 	readers map[*onnx.Value][]*onnx.Node // with repetitions
 	result  map[*onnx.Value]bool         // is an output of the graph
 	was     map[*onnx.Value]bool         // was float32 at first
@@ -64,7 +65,8 @@ func (h *halving) survey(keep func(*onnx.Node) bool) {
 				h.readers[v] = append(h.readers[v], n)
 			}
 		}
-		h.safe[n] = n.Domain != "" || risky[n.Op] || keep != nil && keep(n)
+		h.kept[n] = keep != nil && keep(n)
+		h.safe[n] = n.Domain != "" || risky[n.Op] || h.kept[n]
 	}
 }
 
@@ -89,8 +91,9 @@ func (h *halving) wanted(n *onnx.Node) onnx.DType {
 	return onnx.Float16
 }
 
-func (h *halving) wantedOutside() onnx.DType {
-	if h.keepIO {
+// wantedOutside is the type of an output of the graph.
+func (h *halving) wantedOutside(v *onnx.Value) onnx.DType {
+	if h.keepIO || h.kept[v.Node] {
 		return onnx.Float
 	}
 	return onnx.Float16
@@ -102,7 +105,7 @@ func (h *halving) cost(v *onnx.Value) int {
 		return 0
 	}
 	own := h.native(v)
-	if h.result[v] && own != h.wantedOutside() {
+	if h.result[v] && own != h.wantedOutside(v) {
 		return 1
 	}
 	for _, n := range h.readers[v] {
@@ -207,10 +210,10 @@ func (h *halving) convert() error {
 		h.g.Nodes = append(h.g.Nodes, n)
 	}
 	for i, v := range h.g.Outputs {
-		if h.was[v] && v.Type != h.wantedOutside() {
+		if h.was[v] && v.Type != h.wantedOutside(v) {
 			name := v.Name
 			h.g.Rename(v, name+"/"+v.Type.String())
-			h.g.Outputs[i] = h.emit(v, h.wantedOutside(), h.g.Fresh(name))
+			h.g.Outputs[i] = h.emit(v, h.wantedOutside(v), h.g.Fresh(name))
 			h.g.Outputs[i].Node.Name = name + "/cast"
 		}
 	}
@@ -285,7 +288,7 @@ func (h *halving) constant(v *onnx.Value) error {
 	if !h.was[v] || t == nil {
 		return nil
 	}
-	wants := map[onnx.DType]bool{h.wantedOutside(): h.result[v]}
+	wants := map[onnx.DType]bool{h.wantedOutside(v): h.result[v]}
 	for _, n := range h.readers[v] {
 		wants[h.wanted(n)] = true
 	}

@@ -31,24 +31,51 @@ func Rebatch(g *onnx.Graph, batch int64) error {
 	}
 	nameSizes(g)
 	err := Fold(g)
-	switch {
-	case err != nil:
-	case batch > 0:
-		err = Specialize(g, batch)
-	case g.Inputs[0].Shape[0].Known():
-		r := &rebatching{old: g.Inputs[0].Shape[0].N}
+	old := g.Inputs[0].Shape[0]
+	if err == nil && old.Known() && !old.Is(batch) {
+		r := &rebatching{old: old.N}
+		r.broadcastRows(g)
 		if err = r.open(g); err == nil {
 			err = Fold(g)
 		}
 		if err == nil {
 			err = r.opened(g)
 		}
+		foldRows(g)
+	}
+	if err == nil && batch > 0 && !old.Is(batch) {
+		err = Specialize(g, batch)
 	}
 	if err != nil {
 		return &RebatchError{To: batchName(batch), Err: err}
 	}
-	foldRows(g)
 	return nil
+}
+
+// broadcastRows makes constants that repeat one row for every picture, and are
+// added to something of the whole batch, that row.
+func (r *rebatching) broadcastRows(g *onnx.Graph) {
+	uses := g.Uses()
+	for _, v := range g.Inits {
+		if r.old < 2 || len(v.Shape) == 0 || !v.Shape[0].Is(r.old) || !repeats(v.Data) || slices.Contains(g.Outputs, v) {
+			continue
+		}
+		broadcasts := func(n *onnx.Node) bool {
+			return n.Domain == "" && elementwise[n.Op] && slices.ContainsFunc(n.Inputs, func(x *onnx.Value) bool {
+				return x != nil && x.Data == nil && len(x.Shape) == len(v.Shape) && x.Shape[0].Is(r.old)
+			})
+		}
+		if !slices.ContainsFunc(uses[v], func(n *onnx.Node) bool { return !broadcasts(n) }) {
+			firstRow(v)
+		}
+	}
+}
+
+// firstRow makes a constant the first of its rows, which are all alike.
+func firstRow(v *onnx.Value) {
+	dims := append([]int64{1}, v.Data.Dims[1:]...)
+	v.Data = &onnx.Tensor{Type: v.Data.Type, Dims: dims, Raw: v.Data.Raw[:int64(len(v.Data.Raw))/v.Data.Dims[0]]}
+	v.Shape = v.Data.Shape()
 }
 
 func batchName(batch int64) string {
@@ -92,9 +119,7 @@ func foldRows(g *onnx.Graph) {
 		if axes, ok := constInts(n.In(1)); !ok || len(axes) != 1 || axes[0] != 0 || n.Int("keepdims", 1) != 1 {
 			continue
 		}
-		dims := append([]int64{1}, v.Data.Dims[1:]...)
-		row := &onnx.Tensor{Type: v.Data.Type, Dims: dims, Raw: v.Data.Raw[:int64(len(v.Data.Raw))/v.Data.Dims[0]]}
-		v.Data, v.Shape = row, row.Shape()
+		firstRow(v)
 		n.Op, n.Attrs, n.Inputs = "Identity", nil, n.Inputs[:1]
 	}
 	g.Prune()

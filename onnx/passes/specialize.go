@@ -131,11 +131,11 @@ func (r *rebatching) infer(n *onnx.Node) error {
 // and both before -1.
 func (r *rebatching) reshape(e *editor, n *onnx.Node) {
 	x, target := n.Inputs[0], n.Inputs[1]
-	if target.Data == nil || x.Shape == nil || n.Int("allowzero", 0) != 0 {
+	if target.Data == nil || x.Shape == nil {
 		return
 	}
 	sizes, err := target.Data.Int64s()
-	if err != nil || x.Shape.Count().Sym != r.name {
+	if err != nil || x.Shape.Count().Sym != r.name || n.Int("allowzero", 0) != 0 && slices.Contains(sizes, 0) {
 		return
 	}
 	places := make([]int, 0, len(sizes)) // the old batch itself before multiples of it
