@@ -9,12 +9,14 @@ import (
 
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/passes"
 )
 
 // ConvertOptions say how a checkpoint becomes a model.
 type ConvertOptions struct {
 	Open    models.Options
-	Opset   int64  // 17 to 21; 0: 17
+	Opset   int64  // 11 to 24; 0: 17
+	Data    string // DataOutside or DataInside; "": inside as long as it fits
 	Force   bool   // overwrite the output
 	Version string // of the tool, for the metadata
 }
@@ -44,20 +46,44 @@ func Convert(ctx context.Context, source, out string, opt ConvertOptions) (*Conv
 	if err != nil {
 		return nil, err
 	}
-	m, err := models.Build(c, a, models.BuildOptions{Opset: opt.Opset, Version: opt.Version})
+	m, err := build(c, a, opt)
 	if err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := onnx.WriteModel(out, m, onnx.WriteOptions{}); err != nil {
+	var write onnx.WriteOptions
+	if opt.Data == DataOutside {
+		write.External = dataFile(out)
+	}
+	if err := onnx.WriteModel(out, m, write); err != nil {
 		return nil, explainFull(err)
 	}
 	r := &Converted{Path: out, Architecture: a.Title(), Description: a.Describe(), Parameters: c.Parameters(),
 		Opset: m.OpsetVersion(""), Warnings: append([]string{}, a.Warnings...)}
 	r.SHA256, r.Bytes, err = fileSum(out)
 	return r, err
+}
+
+// build builds the model in any opset: those that the builder doesn't write are
+// lowered from the working dialect.
+func build(c *models.Checkpoint, a *models.Architecture, opt ConvertOptions) (*onnx.Model, error) {
+	const oldest = 17 // that the builder writes
+	native := opt.Opset
+	if native != 0 && (native < oldest || native > onnx.Dialect) {
+		native = onnx.Dialect
+	}
+	m, err := models.Build(c, a, models.BuildOptions{Opset: native, Version: opt.Version})
+	if err != nil || native == opt.Opset {
+		return m, err
+	}
+	if err := passes.Lower(m.Graph, opt.Opset); err != nil {
+		return nil, err
+	}
+	setOpset(m, opt.Opset)
+	m.IRVersion = 0 // the oldest that goes with the opset
+	return m, nil
 }
 
 // Vacant refuses an output that exists, unless it may be overwritten.

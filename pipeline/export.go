@@ -2,300 +2,205 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models"
-	"github.com/relevit/relevit/models/safetensors"
-	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/onnx/passes"
-	"github.com/relevit/relevit/pipeline/dataset"
-)
-
-// Keys of the metadata that Export adds to those of package models.
-const (
-	MetaRecipe     = "relevit.recipe"     // the resolved configuration as YAML
-	MetaCheckpoint = "relevit.checkpoint" // which one of the run, as JSON
 )
 
 // Formats of exported files.
 const (
 	FormatONNX        = "onnx"
 	FormatSafetensors = "safetensors"
+	FormatPyTorch     = "pth"
+	FormatHub         = "hf" // a folder, as model hubs have it
+)
+
+// Precisions that a model can be exported in.
+const (
+	Float32 = "fp32"
+	Float16 = "fp16"
+)
+
+// DynamicBatch opens the batch size.
+const DynamicBatch = -1
+
+// Where an exported model keeps its weights.
+const (
+	DataOutside = "outside" // in a data file beside the model
+	DataInside  = "inside"
 )
 
 // ExportOptions say what to export and how. The zero value takes a run's best
-// checkpoint, or its last where nothing was held out to choose the best.
+// checkpoint, or its last where nothing was held out to choose the best, and
+// leaves the user's graph as it is.
 type ExportOptions struct {
-	Format     string // FormatONNX or FormatSafetensors; "": by the output's suffix
+	Format     string // one of the formats; "": by the output's suffix
 	Checkpoint string // Best or Last of a run; ""
 	Force      bool   // overwrite the output
 	Version    string // of the tool, for the metadata
 	Open       models.Options
+
+	Blend     []float64 // shares of the finetuned weights, 0 to 1, the rest being the original's: a file for each
+	BlendWith string    // the original of a model that isn't a run's
+
+	// What follows is for FormatONNX.
+
+	Precision     string // Float32, Float16; "" as it is
+	KeepIO        bool   // with Float16, inputs and outputs stay float32
+	Opset         int64  // of ai.onnx; 0 as it is
+	Batch         int64  // size, or DynamicBatch; 0 as it is
+	Data          string // DataOutside, DataInside; "" as it is
+	WithRelevance bool   // add the relevance map of a class as an output
+	Find          models.FindOptions
+
+	Run bool        // what was written, before it appears, and compare; a runtime must be loaded
+	ORT ort.Options // how
 }
 
 // Exported says what Export wrote.
 type Exported struct {
-	Path       string `json:"path"`
+	ExportedFile
 	Format     string `json:"format"`
-	SHA256     string `json:"sha256"`
-	Bytes      int64  `json:"bytes"`
 	Parameters int    `json:"parameters"` // tensors given new values
 	Checkpoint string `json:"checkpoint,omitempty"`
 	Epoch      int    `json:"epoch"`       // complete epochs of training in it
 	GlobalStep int    `json:"global_step"` // and steps
+
+	Opset int64          `json:"opset,omitempty"`
+	Half  *passes.Halved `json:"float16,omitempty"`
+	Files []ExportedFile `json:"files"`           // all files, in the order of the blends
+	Notes []string       `json:"notes,omitempty"` // what the user should know
+}
+
+// ExportedFile is one file, or folder, that Export wrote.
+type ExportedFile struct {
+	Path   string       `json:"path"`
+	SHA256 string       `json:"sha256"` // of the file; of the weights in a folder
+	Bytes  int64        `json:"bytes"`
+	Blend  *float64     `json:"blend,omitempty"`
+	Check  *ExportCheck `json:"check,omitempty"`
 }
 
 // Export writes a run's parameters as a model of its own: the user's own graph
 // with new values in its initializers and more metadata, and nothing else
 // changed, or the parameters alone under their own names. Given a model instead
-// of a run, it writes that in the other format.
+// of a run, it writes that in the other format. Options that change the graph
+// write one that computes the same in another form; what they write is read and
+// run before it appears.
 func Export(ctx context.Context, source, out string, opt ExportOptions) (*Exported, error) {
-	format, err := exportFormat(out, opt.Format)
+	format, err := opt.format(out)
 	if err != nil {
 		return nil, err
 	}
-	if err := Vacant(out, opt.Force); err != nil {
-		return nil, err
+	paths := blendPaths(out, opt.Blend)
+	for _, path := range paths {
+		if err := vacantFor(format, path, opt.Force); err != nil {
+			return nil, err
+		}
 	}
-	e := &exporter{result: Exported{Path: out, Format: format}}
+	e := &exporter{opt: opt, source: source, result: Exported{Format: format}}
 	if IsRun(source) {
-		err = e.openRun(source, opt)
+		err = e.openRun(source)
 	} else {
-		err = e.openModel(source, opt)
+		err = e.openModel(source)
+	}
+	if err == nil && opt.BlendWith != "" {
+		err = e.openOriginal(opt.BlendWith)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("exporting %s: %w", source, err)
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	for i, path := range paths {
+		var share *float64
+		if len(opt.Blend) > 0 {
+			share = &opt.Blend[i]
+		}
+		if err := e.write(ctx, path, share); err != nil {
+			return nil, fmt.Errorf("exporting %s: %w", source, explainFull(err))
+		}
 	}
-	if err := e.write(); err != nil {
-		return nil, fmt.Errorf("exporting %s: %w", source, explainFull(err))
-	}
-	e.result.SHA256, e.result.Bytes, err = fileSum(out)
-	return &e.result, err
+	e.result.ExportedFile = e.result.Files[0]
+	return &e.result, nil
 }
 
-func exportFormat(out, format string) (string, error) {
-	suffix := map[string]string{".onnx": FormatONNX, ".safetensors": FormatSafetensors}[strings.ToLower(filepath.Ext(out))]
+// format tells the format, and checks that everything asked for goes with it.
+func (o *ExportOptions) format(out string) (string, error) {
+	fail := func(format string, args ...any) (string, error) {
+		return "", &configs.Error{Msg: fmt.Sprintf(format, args...)}
+	}
+	suffixes := map[string]string{".onnx": FormatONNX, ".safetensors": FormatSafetensors,
+		".pth": FormatPyTorch, ".pt": FormatPyTorch, ".bin": FormatPyTorch}
+	told := suffixes[strings.ToLower(filepath.Ext(out))]
+	format := o.Format
 	switch {
-	case format != "" && format != FormatONNX && format != FormatSafetensors:
-		return "", &configs.Error{Msg: fmt.Sprintf("export format %q; it can be %s or %s", format, FormatONNX, FormatSafetensors)}
-	case format == "" && suffix == "":
-		return "", &configs.Error{Msg: fmt.Sprintf("the suffix of %s tells no format: give the file the suffix .onnx or .safetensors, or state the format", out)}
-	case format != "" && suffix != "" && format != suffix:
-		return "", &configs.Error{Msg: fmt.Sprintf("%s is to be written as %s: give it that suffix", out, format)}
+	case format == "" && told == "":
+		return fail("the suffix of %s tells no format: give the file the suffix .onnx, .safetensors or .pth, or state the format", out)
 	case format == "":
-		return suffix, nil
+		format = told
+	case format == FormatHub && told != "":
+		return fail("%s is to be a folder with the weights and their configuration: give it a name without the suffix of a file", out)
+	case format == FormatHub:
+	case format != FormatONNX && format != FormatSafetensors && format != FormatPyTorch:
+		return fail("export format %q; it can be %s, %s, %s or %s", format, FormatONNX, FormatSafetensors, FormatPyTorch, FormatHub)
+	case told != "" && format != told:
+		return fail("%s is to be written as %s: give it that suffix", out, format)
+	}
+	switch {
+	case format != FormatONNX && (o.Precision != "" || o.Opset != 0 || o.Batch != 0 || o.WithRelevance || o.Data != ""):
+		return fail("precision, opset, batch, relevance and the place of the data are of ONNX models; the format is %s", format)
+	case o.Precision != "" && o.Precision != Float32 && o.Precision != Float16:
+		return fail("precision %q; it can be %s or %s", o.Precision, Float32, Float16)
+	case o.KeepIO && o.Precision != Float16:
+		return fail("inputs and outputs are only kept in float32 where the precision is %s", Float16)
+	case o.Opset != 0 && (o.Opset < passes.LowestOpset || o.Opset > passes.HighestOpset):
+		return fail("opset %d; models are written in %d to %d", o.Opset, passes.LowestOpset, passes.HighestOpset)
+	case o.Batch < DynamicBatch:
+		return fail("batch %d; it can be a size or dynamic", o.Batch)
+	}
+	seen := map[float64]bool{}
+	for _, w := range o.Blend {
+		if !(w >= 0 && w <= 1) || seen[w] {
+			return fail("blend %v; shares of the finetuned weights lie between 0 and 1, each given once", o.Blend)
+		}
+		seen[w] = true
+	}
+	if o.BlendWith != "" && len(o.Blend) == 0 {
+		return fail("blending with %s needs the shares of the finetuned weights (blend)", o.BlendWith)
 	}
 	return format, nil
 }
 
-// exporter holds what an export is made of.
-type exporter struct {
-	document *onnx.Document
-	model    *onnx.Model // what the document says
-	trained  []safetensors.Named
-	metadata []onnx.KV // to set
-	result   Exported
+// blendPaths are the files to write: the one given, or, for several shares,
+// one for each, with the share before the suffix: robust-0.25.onnx.
+func blendPaths(out string, shares []float64) []string {
+	if len(shares) < 2 {
+		return []string{out}
+	}
+	suffix := filepath.Ext(out)
+	var paths []string
+	for _, w := range shares {
+		paths = append(paths, strings.TrimSuffix(out, suffix)+"-"+strconv.FormatFloat(w, 'g', -1, 64)+suffix)
+	}
+	return paths
 }
 
-// openModel opens a model that wasn't trained by a run.
-func (e *exporter) openModel(path string, opt ExportOptions) error {
-	if !models.IsCheckpoint(path) {
-		var err error
-		e.model, e.document, err = onnx.ReadModel(path)
-		return err
-	}
-	c, err := models.OpenCheckpoint(path)
-	if err != nil {
-		return err
-	}
-	a, err := models.ReadArchitecture(c, opt.Open)
-	if err != nil {
-		return err
-	}
-	built, err := models.Build(c, a, models.BuildOptions{Version: opt.Version})
-	if err != nil {
-		return err
-	}
-	data, err := built.Encode()
-	if err != nil {
-		return err
-	}
-	if e.document, err = onnx.ParseDocument(data, ""); err != nil {
-		return err
-	}
-	e.model, err = e.document.Model()
-	return err
-}
-
-// openRun opens the model that a run started from, and a checkpoint of it.
-func (e *exporter) openRun(dir string, opt ExportOptions) error {
-	run, err := ReadRun(dir)
-	if err != nil {
-		return err
-	}
-	base := run.Artifact(sourceArtifact)
-	if e.model, e.document, err = onnx.ReadModel(base); err != nil {
-		return err
-	}
-	which := opt.Checkpoint
-	if which == "" {
-		which = Best
-	}
-	c, err := run.LoadParameters(which)
-	if errors.Is(err, ErrNoCheckpoint) && opt.Checkpoint == "" {
-		which = Last
-		c, err = run.LoadParameters(which)
-	}
-	if err != nil {
-		return err
-	}
-	e.trained = c.Parameters
-	e.result.Checkpoint, e.result.Epoch, e.result.GlobalStep = which, c.State.Epoch, c.State.GlobalStep
-	return e.describe(run, base, opt.Version)
-}
-
-// describe collects the metadata: where the model comes from and how it was
-// trained, and what is known of its input and classes.
-func (e *exporter) describe(run *Run, base, version string) error {
-	e.metadata = append(e.metadata, onnx.KV{Key: models.MetaVersion, Value: version})
-	if sum, _ := e.model.Meta(models.MetaSourceSum); sum == "" {
-		sum, _, err := fileSum(base) // the user's own file, byte by byte
-		if err != nil {
-			return err
+// vacantFor refuses an output that is there, unless it may be overwritten. A
+// folder may be there if it is empty.
+func vacantFor(format, path string, force bool) error {
+	if format == FormatHub {
+		if entries, err := os.ReadDir(path); err == nil && len(entries) == 0 {
+			return nil
 		}
-		e.metadata = append(e.metadata, onnx.KV{Key: models.MetaSource, Value: filepath.Base(run.Config.Model)},
-			onnx.KV{Key: models.MetaSourceSum, Value: sum})
-	}
-	recipe, err := yaml.Marshal(run.Config)
-	if err != nil {
-		return fmt.Errorf("writing the recipe: %w", err)
-	}
-	state, err := json.Marshal(map[string]any{"which": e.result.Checkpoint, "epoch": e.result.Epoch, "global_step": e.result.GlobalStep})
-	if err != nil {
-		return err
-	}
-	e.metadata = append(e.metadata, onnx.KV{Key: MetaRecipe, Value: string(recipe)}, onnx.KV{Key: MetaCheckpoint, Value: string(state)})
-	if err := e.describeInput(run, base); err != nil {
-		return err
-	}
-	return e.describeClasses(run.Config)
-}
-
-// describeInput states the preprocessing that training used, unless the model
-// states its own.
-func (e *exporter) describeInput(run *Run, base string) error {
-	if _, ok := e.model.Meta(models.MetaPreprocess); ok {
-		return nil
-	}
-	for _, v := range e.model.Graph.Inputs {
-		if len(v.Shape) != 4 || !v.Shape[2].Known() || !v.Shape[3].Known() {
-			continue
-		}
-		m, err := OpenModel(base, ModelOptions{})
-		if err != nil {
-			return err
-		}
-		p, err := preprocessFor(run.Config, m, v.Shape[2].N, v.Shape[3].N)
-		if err != nil {
-			return err
-		}
-		text, err := json.Marshal(p)
-		if err != nil {
-			return err
-		}
-		e.metadata = append(e.metadata, onnx.KV{Key: models.MetaPreprocess, Value: string(text)})
-		return nil
-	}
-	return nil
-}
-
-// describeClasses names the classes if the run's table of classes is still
-// there and fits the model.
-func (e *exporter) describeClasses(c *configs.Config) error {
-	if _, ok := e.model.Meta(models.MetaLabels); ok || c.Data.ClassesFile == "" {
-		return nil
-	}
-	path := c.Data.ClassesFile
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(c.Data.Root, path)
-	}
-	table, err := dataset.ReadClasses(path)
-	if err != nil {
-		return nil // the run may have been moved away from its data
-	}
-	titles := table.Titles()
-	for _, v := range e.model.Graph.Outputs {
-		if n := len(v.Shape); n == 0 || v.Shape[n-1] != onnx.D(int64(len(titles))) {
-			continue
-		}
-		text, err := json.Marshal(titles)
-		if err != nil {
-			return err
-		}
-		e.metadata = append(e.metadata, onnx.KV{Key: models.MetaLabels, Value: string(text)})
-		break
-	}
-	return nil
-}
-
-func (e *exporter) write() error {
-	e.result.Parameters = len(e.trained)
-	if e.result.Format == FormatSafetensors {
-		return e.writeSafetensors()
-	}
-	for _, t := range e.trained {
-		if err := e.document.SetInitializer(t.Name, t.Tensor); err != nil {
-			return err
+		if info, err := os.Stat(path); err == nil && force && !info.IsDir() {
+			return &ExistsError{Path: path, Advice: "it is a file; give a folder"}
 		}
 	}
-	for _, kv := range e.metadata {
-		e.document.SetMetadata(kv.Key, kv.Value)
-	}
-	return e.document.WriteFile(e.result.Path)
-}
-
-// writeSafetensors writes every parameter of the model in the type that the
-// model stores it in, trained or not.
-func (e *exporter) writeSafetensors() error {
-	trained := byName(e.trained)
-	var out []safetensors.Named
-	for _, v := range e.model.Graph.Inits {
-		t := trained[v.Name]
-		if t == nil {
-			if passes.IsParameter(v) {
-				out = append(out, safetensors.Named{Name: v.Name, Tensor: v.Data})
-			}
-			continue
-		}
-		stored, err := t.As(v.Data.Type)
-		if err != nil {
-			return fmt.Errorf("parameter %s: %w", v.Name, err)
-		}
-		if !slices.Equal(stored.Dims, v.Data.Dims) {
-			return fmt.Errorf("parameter %s is %v in the checkpoint and %v in the model", v.Name, stored.Shape(), v.Data.Shape())
-		}
-		out = append(out, safetensors.Named{Name: v.Name, Tensor: stored})
-		delete(trained, v.Name)
-	}
-	for _, t := range e.trained {
-		if trained[t.Name] != nil {
-			out = append(out, t) // in a Constant node of the graph
-		}
-	}
-	metadata := map[string]string{"format": "pt"}
-	for _, kv := range slices.Concat(e.model.Metadata, e.metadata) {
-		metadata[kv.Key] = kv.Value
-	}
-	return safetensors.Write(e.result.Path, out, metadata)
+	return Vacant(path, force)
 }

@@ -236,7 +236,7 @@ func TestExportRefusesWhatItCannotWrite(t *testing.T) {
 		opt               ExportOptions
 		want              string
 	}{
-		{"no format", run.Dir, "out.bin", ExportOptions{}, "give the file the suffix .onnx or .safetensors"},
+		{"no format", run.Dir, "out.dat", ExportOptions{}, "give the file the suffix .onnx, .safetensors or .pth"},
 		{"contradiction", run.Dir, "out.onnx", ExportOptions{Format: FormatSafetensors}, "give it that suffix"},
 		{"unknown format", run.Dir, "out", ExportOptions{Format: "tflite"}, `"tflite"`},
 		{"no folder", run.Dir, "no/such/out.onnx", ExportOptions{}, "no such file or directory"},

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,13 +19,17 @@ func convertCommand() *cli.Command {
 		Usage: "write a checkpoint as an ONNX model",
 		UsageText: "relevit convert SOURCE -o MODEL.onnx [--arch NAME] [--image-size N] [--opset N]\n\n" +
 			"relevit convert vit_tiny_patch16_224.safetensors -o vit-tiny.onnx\n" +
+			"relevit convert dino_deitsmall16_pretrain.pth -o dino.onnx\n" +
+			"relevit convert vit-base-patch16-224/ -o vit-base.onnx --opset 13\n" +
 			"relevit convert weights.safetensors -o model.onnx --arch vit_small_patch32_384\n" +
 			"relevit convert weights.safetensors -o model.onnx --arch '{\"num_heads\": 6}'",
-		Description: "SOURCE is a Vision Transformer in timm's names, in safetensors. Its architecture is\n" +
-			"told from the tensors; the model keeps their names and layouts.",
+		Description: "SOURCE is a checkpoint of a Vision Transformer: .safetensors, PyTorch's .pth, .pt or\n" +
+			".bin, Google's .npz, or a folder with config.json and weights. Its architecture is told\n" +
+			"from the tensors and what lies beside them; the model keeps their names and layouts.",
 		Flags: append(checkpointFlags(),
 			outputFlag("write the model to `FILE`"), forceFlag(),
-			&cli.Int64Flag{Name: "opset", Usage: "write ai.onnx opset `N`, 17 to 21", Value: 17},
+			&cli.Int64Flag{Name: "opset", Usage: "write ai.onnx opset `N`, 11 to 24", Value: 17},
+			dataFlag(),
 		),
 		Action: action(convert),
 	}
@@ -53,19 +61,31 @@ func (c *call) checkpointOptions() (models.Options, error) {
 	return opt, err
 }
 
+// exist checks that files or folders that a command is to read are there.
+func exist(paths ...string) error {
+	for _, p := range paths {
+		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
+			return &inputError{fmt.Errorf("%s: there is no such file or folder", p)}
+		} else if err != nil {
+			return &inputError{err}
+		}
+	}
+	return nil
+}
+
 func convert(c *call) error {
 	args, err := c.operands("SOURCE")
 	if err != nil {
 		return err
 	}
-	opt := pipeline.ConvertOptions{Opset: c.Int64("opset"), Force: c.Bool("force"), Version: version()}
+	opt := pipeline.ConvertOptions{Opset: c.Int64("opset"), Data: c.data(), Force: c.Bool("force"), Version: version()}
 	if opt.Open, err = c.checkpointOptions(); err != nil {
 		return err
 	}
 	if err := c.need("o"); err != nil {
 		return err
 	}
-	if err := inputs(args[0]); err != nil {
+	if err := exist(args[0]); err != nil {
 		return err
 	}
 	if err := outputs(c.String("o")); err != nil {

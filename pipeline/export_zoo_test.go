@@ -1,0 +1,97 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort/orttest"
+)
+
+// zooModels are the zoo's cases that are ONNX files.
+func zooModels(t *testing.T) []zooCase {
+	t.Helper()
+	var out []zooCase
+	for _, c := range zoo(t) {
+		if strings.HasSuffix(c.source, ".onnx") {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// TestZooExportsInEveryForm writes every exporter's spelling of a ViT in other
+// precisions, opsets and batch sizes. Export itself runs what it writes and
+// compares it with the source; here the drift must be that of rounding.
+func TestZooExportsInEveryForm(t *testing.T) {
+	orttest.Need(t)
+	forms := []struct {
+		name  string
+		opt   ExportOptions
+		drift float64
+	}{
+		{"fp16", ExportOptions{Precision: Float16}, 0.02},
+		{"fp16-io", ExportOptions{Precision: Float16, KeepIO: true}, 0.02},
+		{"opset-11", ExportOptions{Opset: 11}, 1e-4},
+		{"opset-13", ExportOptions{Opset: 13}, 1e-4},
+		{"opset-17", ExportOptions{Opset: 17}, 1e-4},
+		{"opset-20", ExportOptions{Opset: 20}, 1e-4},
+		{"opset-24", ExportOptions{Opset: 24}, 1e-4},
+		{"batch-1", ExportOptions{Batch: 1}, 1e-4},
+		{"batch-4", ExportOptions{Batch: 4}, 1e-4},
+		{"dynamic", ExportOptions{Batch: DynamicBatch}, 1e-4},
+		{"outside", ExportOptions{Data: DataOutside}, 0},
+		{"all", ExportOptions{Precision: Float16, KeepIO: true, Opset: 12, Batch: 2, Data: DataOutside}, 0.02},
+	}
+	refusals := map[string]string{"jax-flax-einsum opset-11": "operator Einsum came with opset 12"}
+	for _, c := range zooModels(t) {
+		t.Run(c.name, func(t *testing.T) {
+			for _, f := range forms {
+				out := filepath.Join(t.TempDir(), "out.onnx")
+				f.opt.Run = true
+				r, err := Export(context.Background(), c.source, out, f.opt)
+				if refusal := refusals[c.name+" "+f.name]; err != nil && refusal != "" && strings.Contains(err.Error(), refusal) {
+					continue
+				}
+				if err != nil {
+					t.Errorf("%s: %v", f.name, err)
+					continue
+				}
+				if k := r.Files[0].Check; k == nil && f.opt.Opset == 0 || k != nil && (!k.Ran || float64(k.MaxRel) > f.drift) {
+					t.Errorf("%s: %+v", f.name, k)
+				}
+				if err := c.form(out, f.opt); err != nil {
+					t.Errorf("%s: %v", f.name, err)
+				}
+			}
+		})
+	}
+}
+
+// form checks that a file has the form that was asked for.
+func (c zooCase) form(path string, o ExportOptions) error {
+	m, d, err := onnx.ReadModel(path)
+	if err != nil {
+		return err
+	}
+	if got := m.OpsetVersion(""); o.Opset != 0 && got != o.Opset {
+		return fmt.Errorf("it is of opset %d", got)
+	}
+	first := m.Graph.Inputs[0]
+	switch batch := first.Shape[0]; {
+	case o.Batch > 0 && !batch.Is(o.Batch), o.Batch == DynamicBatch && batch.Known():
+		return fmt.Errorf("its input is %v", first)
+	}
+	if o.Precision == Float16 && (first.Type == onnx.Float) != o.KeepIO {
+		return fmt.Errorf("its input is %v", first)
+	}
+	big := slices.ContainsFunc(m.Graph.Inits, func(v *onnx.Value) bool { return len(v.Data.Raw) >= 1024 })
+	if o.Data == DataOutside && big && !d.HasExternalData() {
+		return fmt.Errorf("its weights are inside")
+	}
+	return nil
+}
