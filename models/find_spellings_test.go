@@ -20,6 +20,9 @@ type toy struct {
 	embed     func(t *toy, image *onnx.Value) *onnx.Value
 	head      func(t *toy, x *onnx.Value) *onnx.Value
 	depth     int
+
+	shape        onnx.Shape // of the picture
+	channelsLast bool
 }
 
 const toyHeads, toyWidth, toyPatches = 2, 8, 6
@@ -38,7 +41,16 @@ func (t *toy) graph(tb testing.TB) *onnx.Graph {
 	if t.embed == nil {
 		t.embed = (*toy).conv
 	}
-	image := g.AddInput("pixels", onnx.Float, onnx.Shape{t.batch, onnx.D(3), onnx.D(8), onnx.D(12)})
+	if t.shape == nil {
+		t.shape = onnx.Shape{t.batch, onnx.D(3), onnx.D(8), onnx.D(12)}
+	}
+	if t.channelsLast {
+		t.shape = onnx.Shape{t.shape[0], t.shape[2], t.shape[3], t.shape[1]}
+	}
+	image := g.AddInput("pixels", onnx.Float, t.shape)
+	if t.channelsLast {
+		image = t.Transpose(image, 0, 3, 1, 2)
+	}
 	y := t.embed(t, image)
 	for range t.depth {
 		y = t.Add(y, t.attention(t, t.norm(y)))
@@ -47,7 +59,8 @@ func (t *toy) graph(tb testing.TB) *onnx.Graph {
 	if t.head == nil {
 		t.head = (*toy).classToken
 	}
-	g.Outputs = []*onnx.Value{t.head(t, t.norm(y))}
+	logits := t.head(t, t.norm(y)) // which may set other outputs
+	g.Outputs = append(g.Outputs, logits)
 	if err := t.Err(); err != nil {
 		tb.Fatal(err)
 	}
