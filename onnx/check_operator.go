@@ -94,7 +94,7 @@ func (c *checker) places(where, what, op string, values []*Value, formals []form
 		f, ok := formalAt(formals, i)
 		switch {
 		case !ok:
-			c.add(where, "it has %d %ss, and %s has at most %d", len(values), what, op, len(formals))
+			c.add(where, "it has %s, and %s has at most %d", plural(len(values), what), op, len(formals))
 			return
 		case v == nil && !f.optional && !f.repeated:
 			c.add(where, "%s %d is left out, and %s needs it", what, i, op)
@@ -106,7 +106,7 @@ func (c *checker) places(where, what, op string, values []*Value, formals []form
 			need = i + f.least
 		}
 		if !f.optional && len(values) < need {
-			c.add(where, "it has %d %ss, and %s needs at least %d", len(values), what, op, need)
+			c.add(where, "it has %s, and %s needs at least %d", plural(len(values), what), op, need)
 			return
 		}
 	}
