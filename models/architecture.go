@@ -3,14 +3,16 @@ package models
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // Architecture is what a Vision Transformer's forward pass needs to be known
 // besides the weights. Sizes in pairs are rows, columns; JSON keys are those of
-// timm's constructor where it has one.
+// timm's constructors where they have one.
 type Architecture struct {
 	Name   string `json:"architecture,omitempty"` // timm's name, where stated
-	Family string `json:"family"`                 // vit, deit, deit3 or clip
+	Family string `json:"family"`                 // vit, deit, deit3, clip, dino, beit or eva
 
 	ImageSize [2]int `json:"img_size"`   // pixels
 	Patch     [2]int `json:"patch_size"` // pixels
@@ -19,33 +21,74 @@ type Architecture struct {
 	Width     int    `json:"embed_dim"`
 	Depth     int    `json:"depth"`
 	Heads     int    `json:"num_heads"`
-	Hidden    int    `json:"mlp_hidden"`
+	AttnWidth int    `json:"attn_dim"`   // of all heads together
+	Hidden    int    `json:"mlp_hidden"` // of one half of a gated MLP
 
-	ClassToken   bool   `json:"class_token"`
-	DistToken    bool   `json:"dist_token"`
-	Registers    int    `json:"reg_tokens"`
-	NoEmbedClass bool   `json:"no_embed_class"` // prefix tokens have no position embedding
-	Pool         string `json:"global_pool"`    // token, or avg: the mean of the patches
-	PoolPrefix   bool   `json:"pool_include_prefix,omitempty"`
+	ClassToken    bool `json:"class_token"`
+	DistToken     bool `json:"dist_token"`
+	Registers     int  `json:"reg_tokens"`
+	Positions     bool `json:"use_abs_pos_emb"`         // learned position embeddings
+	NoEmbedClass  bool `json:"no_embed_class"`          // prefix tokens have none
+	RelBias       bool `json:"use_rel_pos_bias"`        // every block's own table of them
+	SharedRelBias bool `json:"use_shared_rel_pos_bias"` // one for all blocks
+	*Rotary            // nil without
 
+	Pool       string `json:"global_pool"` // token; avg, max or avgmax of the patches; map: attention
+	PoolPrefix bool   `json:"pool_include_prefix,omitempty"`
+	PoolHeads  int    `json:"attn_pool_num_heads,omitempty"`
+	PoolHidden int    `json:"attn_pool_hidden,omitempty"`
+
+	Block      string  `json:"block_fn"`               // one of the block constants
+	Parallel   int     `json:"num_parallel,omitempty"` // attentions and MLPs side by side
+	FuseOut    bool    `json:"fuse_out_proj,omitempty"`
 	QKVBias    bool    `json:"qkv_bias"`
-	ProjBias   bool    `json:"proj_bias"` // of attn.proj, mlp.fc1 and mlp.fc2
+	KeyBias    bool    `json:"k_bias"` // false: the key's part of qkv_bias is zero
+	QKVSplit   bool    `json:"qkv_split,omitempty"`
+	ProjBias   bool    `json:"proj_bias"` // of attn.proj and the MLP
 	QKNorm     bool    `json:"qk_norm"`
+	AttnNorm   bool    `json:"scale_attn_norm,omitempty"` // before attn.proj
+	AttnGate   bool    `json:"gated_attn,omitempty"`
+	MLP        string  `json:"mlp_layer"` // Mlp, SwiGLU (the gate first) or GluMlp (the gate last)
+	MLPNorm    bool    `json:"scale_mlp_norm,omitempty"`
 	LayerScale bool    `json:"layer_scale"`
+	AttnScale  bool    `json:"attn_only_layer_scale,omitempty"`
+	EmbedNorm  bool    `json:"embed_norm,omitempty"` // of the patches, before positions
 	PreNorm    bool    `json:"pre_norm"`
 	FinalNorm  bool    `json:"final_norm"` // norm, before pooling
 	FCNorm     bool    `json:"fc_norm"`    // after pooling
 	PreLogits  int     `json:"representation_size,omitempty"`
 	PatchBias  bool    `json:"patch_bias"`
 	HeadBias   bool    `json:"head_bias"`
-	Activation string  `json:"act_layer"` // gelu, quick_gelu or gelu_tanh
+	DistHead   bool    `json:"dist_head,omitempty"`
+	Activation string  `json:"act_layer"`  // one of activations
+	Norm       string  `json:"norm_layer"` // layernorm or rmsnorm
+	NormBias   bool    `json:"norm_bias"`
 	Eps        float64 `json:"norm_eps"`
 
 	Preprocess Preprocess `json:"-"`
 	Labels     []string   `json:"-"` // class names by index; nil where unknown
 	// Warnings say what was guessed and how to state it.
 	Warnings []string `json:"-"`
+
+	// stored is the patch grid of the checkpoint's positions, where it is
+	// another than Grid.
+	stored [2]int
 }
+
+// Kinds of blocks, by timm's names.
+const (
+	blockPre     = "Block"
+	blockPost    = "ResPostBlock"         // norms behind attention and MLP
+	blockScaling = "ParallelScalingBlock" // attention beside the MLP, as in ViT-22B
+	blockThings  = "ParallelThingsBlock"  // several attentions, then several MLPs
+)
+
+// Kinds of MLPs, by timm's names.
+const (
+	mlpPlain    = "Mlp"
+	mlpGated    = "SwiGLU"
+	mlpGateLast = "GluMlp"
+)
 
 // Grid is the number of patches, rows and columns.
 func (a *Architecture) Grid() [2]int {
@@ -70,13 +113,16 @@ func (a *Architecture) Prefix() int {
 // Tokens is the length of the sequence.
 func (a *Architecture) Tokens() int { return a.Prefix() + a.Patches() }
 
-// positions is the number of position embeddings.
-func (a *Architecture) positions() int {
+// placed is the number of prefix tokens that have a position embedding.
+func (a *Architecture) placed() int {
 	if a.NoEmbedClass {
-		return a.Patches()
+		return 0
 	}
-	return a.Tokens()
+	return a.Prefix()
 }
+
+// HeadWidth is the width of one head's queries.
+func (a *Architecture) HeadWidth() int { return a.AttnWidth / a.Heads }
 
 // Title is timm's name where it is stated or follows from the sizes, otherwise
 // the family with its sizes.
@@ -96,7 +142,7 @@ func (a *Architecture) Title() string {
 		image = fmt.Sprintf("%dx%d", a.ImageSize[0], a.ImageSize[1])
 	}
 	size := fmt.Sprintf("d%d_l%d_h%d", a.Width, a.Depth, a.Heads)
-	for _, p := range published {
+	for _, p := range sizes {
 		if p.width == a.Width && p.depth == a.Depth && p.heads == a.Heads {
 			size = p.size
 		}
@@ -115,96 +161,65 @@ func (a *Architecture) Describe() string {
 	if n := a.Prefix(); n != 1 {
 		prefix = fmt.Sprintf("%d prefix tokens", n)
 	}
-	return fmt.Sprintf("%d blocks, width %d, %d heads, %dx%d patches of %dx%d pixels, %s, %s",
+	text := fmt.Sprintf("%d blocks, width %d, %d heads, %dx%d patches of %dx%d pixels, %s, %s",
 		a.Depth, a.Width, a.Heads, g[0], g[1], a.Patch[0], a.Patch[1], prefix, head)
-}
-
-// spec is a tensor that an architecture has.
-type spec struct {
-	name string
-	dims []int64
-}
-
-// tensors lists the architecture's tensors by timm's names and layouts, in the
-// order of timm's state_dict. Linear weights are (out,in).
-func (a *Architecture) tensors() []spec {
-	var out []spec
-	add := func(present bool, name string, dims ...int) {
-		if !present {
-			return
+	for _, f := range []struct {
+		is   bool
+		text string
+	}{
+		{a.Rotary != nil, "rotary positions"},
+		{a.RelBias || a.SharedRelBias, "relative position bias"},
+		{a.Block == blockPost, "norms behind each branch"},
+		{a.Block == blockScaling, "attention beside the MLP"},
+		{a.Block == blockThings, fmt.Sprintf("%d attentions in each block", a.Parallel)},
+		{a.MLP != mlpPlain, "gated MLP"},
+		{a.Pool == "map", "attention pooling"},
+	} {
+		if f.is {
+			text += ", " + f.text
 		}
-		d := make([]int64, len(dims))
-		for i := range dims {
-			d[i] = int64(dims[i])
-		}
-		out = append(out, spec{name, d})
 	}
-	norm := func(present bool, name string, width int) {
-		add(present, name+".weight", width)
-		add(present, name+".bias", width)
-	}
-	linear := func(present, bias bool, name string, to, from int) {
-		add(present, name+".weight", to, from)
-		add(present && bias, name+".bias", to)
-	}
-	d := a.Width
-	add(a.ClassToken, "cls_token", 1, 1, d)
-	add(a.Registers > 0, "reg_token", 1, a.Registers, d)
-	add(a.DistToken, "dist_token", 1, 1, d)
-	add(true, "pos_embed", 1, a.positions(), d)
-	add(true, "patch_embed.proj.weight", d, a.Channels, a.Patch[0], a.Patch[1])
-	add(a.PatchBias, "patch_embed.proj.bias", d)
-	norm(a.PreNorm, "norm_pre", d)
-	for i := range a.Depth {
-		block := fmt.Sprintf("blocks.%d.", i)
-		norm(true, block+"norm1", d)
-		linear(true, a.QKVBias, block+"attn.qkv", 3*d, d)
-		norm(a.QKNorm, block+"attn.q_norm", d/a.Heads)
-		norm(a.QKNorm, block+"attn.k_norm", d/a.Heads)
-		linear(true, a.ProjBias, block+"attn.proj", d, d)
-		add(a.LayerScale, block+"ls1.gamma", d)
-		norm(true, block+"norm2", d)
-		linear(true, a.ProjBias, block+"mlp.fc1", a.Hidden, d)
-		linear(true, a.ProjBias, block+"mlp.fc2", d, a.Hidden)
-		add(a.LayerScale, block+"ls2.gamma", d)
-	}
-	norm(a.FinalNorm, "norm", d)
-	features := d
-	if a.PreLogits > 0 {
-		linear(true, true, "pre_logits.fc", a.PreLogits, d)
-		features = a.PreLogits
-	}
-	norm(a.FCNorm, "fc_norm", features)
-	linear(a.Classes > 0, a.HeadBias, "head", a.Classes, features)
-	linear(a.Classes > 0 && a.DistToken, a.HeadBias, "head_dist", a.Classes, features)
-	return out
+	return text
 }
 
 // Validate checks that the sizes fit together.
 func (a *Architecture) Validate() error {
+	if min(a.Width, a.Depth, a.Heads, a.AttnWidth, a.Hidden, a.Channels) <= 0 {
+		return fmt.Errorf("impossible architecture: embed_dim, depth, num_heads, attn_dim, mlp_hidden and in_chans must be positive")
+	}
+	if min(a.Patch[0], a.Patch[1]) <= 0 {
+		return fmt.Errorf("impossible architecture: patch_size %v must be positive", a.Patch)
+	}
 	for _, c := range []struct {
-		ok   bool
-		text string
+		key, value string
+		known      []string
 	}{
-		{min(a.Width, a.Depth, a.Heads, a.Hidden, a.Channels) > 0, "embed_dim, depth, num_heads, mlp_hidden and in_chans must be positive"},
-		{min(a.Patch[0], a.Patch[1]) > 0, fmt.Sprintf("patch_size %v must be positive", a.Patch)},
+		{"global_pool", a.Pool, []string{"token", "avg", "max", "avgmax", "map"}},
+		{"act_layer", a.Activation, activations},
+		{"block_fn", a.Block, []string{blockPre, blockPost, blockScaling, blockThings}},
+		{"mlp_layer", a.MLP, []string{mlpPlain, mlpGated, mlpGateLast}},
+		{"norm_layer", a.Norm, []string{"layernorm", "rmsnorm"}},
 	} {
-		if !c.ok {
-			return fmt.Errorf("impossible architecture: %s", c.text)
+		if !slices.Contains(c.known, c.value) {
+			return fmt.Errorf("unsupported architecture: %s %q, known are %s", c.key, c.value, strings.Join(c.known, ", "))
 		}
 	}
 	switch {
 	case a.ImageSize[0] < a.Patch[0] || a.ImageSize[1] < a.Patch[1] || a.ImageSize[0]%a.Patch[0] != 0 || a.ImageSize[1]%a.Patch[1] != 0:
 		return fmt.Errorf("impossible architecture: img_size %dx%d is no multiple of patch_size %dx%d",
 			a.ImageSize[0], a.ImageSize[1], a.Patch[0], a.Patch[1])
-	case a.Width%a.Heads != 0:
-		return fmt.Errorf("impossible architecture: embed_dim %d is no multiple of num_heads %d", a.Width, a.Heads)
-	case a.Pool != "token" && a.Pool != "avg":
-		return fmt.Errorf("unsupported architecture: global_pool %q, known are token and avg", a.Pool)
+	case max(a.ImageSize[0], a.ImageSize[1]) > 1<<16 || a.Patches() > 1<<16:
+		return fmt.Errorf("impossible architecture: img_size %dx%d has %d patches, at most %d are supported", a.ImageSize[0], a.ImageSize[1], a.Patches(), 1<<16)
+	case a.AttnWidth%a.Heads != 0:
+		return fmt.Errorf("impossible architecture: embed_dim %d is no multiple of num_heads %d", a.AttnWidth, a.Heads)
 	case a.Pool == "token" && !a.ClassToken:
 		return fmt.Errorf("impossible architecture: global_pool token without class_token")
-	case a.Activation != "gelu" && a.Activation != "quick_gelu" && a.Activation != "gelu_tanh":
-		return fmt.Errorf("unsupported architecture: act_layer %q, known are gelu, quick_gelu and gelu_tanh", a.Activation)
+	case a.Pool == "map" && (a.PoolHeads <= 0 || a.Width%a.PoolHeads != 0 || a.PoolHidden <= 0):
+		return fmt.Errorf("impossible architecture: embed_dim %d is no multiple of attn_pool_num_heads %d", a.Width, a.PoolHeads)
+	case (a.RelBias || a.SharedRelBias) && (a.Prefix() != 1 || !a.ClassToken):
+		return fmt.Errorf("unsupported architecture: relative position bias needs a class token and no other prefix tokens")
+	case a.Rotary != nil:
+		return a.Rotary.validate(a.HeadWidth())
 	}
 	return nil
 }

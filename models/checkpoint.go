@@ -54,37 +54,54 @@ func (c *Checkpoint) Parameters() int64 {
 	return n
 }
 
-// OpenCheckpoint reads a file of weights. The format follows from the file's
-// suffix. Faults in the file have exit code 3.
+// OpenCheckpoint reads weights: a safetensors file, a file of torch.save's, an
+// archive of NumPy arrays, the index of weights in several files, or a folder
+// with one of these, as Hugging Face has them. Content decides, not the suffix.
+// Faults in the files have exit code 3.
 func OpenCheckpoint(path string) (*Checkpoint, error) {
-	switch suffix := strings.ToLower(filepath.Ext(path)); suffix {
-	case ".safetensors":
-		return openSafetensors(path)
-	default:
-		if _, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("opening a checkpoint: %w", err)
-		}
-		if suffix == ".onnx" {
-			return nil, &Error{Path: path, Problem: "this is no checkpoint but an ONNX model already", Advice: "give a .safetensors file, or use the model as it is"}
-		}
-		return nil, &Error{Path: path, Problem: fmt.Sprintf("no known format of checkpoints has the suffix %q", suffix),
-			Advice: "give a .safetensors file"}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("opening a checkpoint: %w", err)
+	case info.IsDir():
+		return openFolder(path)
+	case !info.Mode().IsRegular():
+		return nil, &Error{Path: path, Problem: "this is neither a file nor a folder"}
 	}
-}
-
-// IsCheckpoint reports whether OpenCheckpoint knows the file's suffix.
-func IsCheckpoint(path string) bool {
-	return strings.EqualFold(filepath.Ext(path), ".safetensors")
-}
-
-// readSum reads a whole file and its SHA-256.
-func readSum(path string) ([]byte, string, error) {
-	data, err := os.ReadFile(path)
+	c, err := openFile(path)
 	if err != nil {
-		return nil, "", fmt.Errorf("opening a checkpoint: %w", err)
+		return nil, err
 	}
-	sum := sha256.Sum256(data)
-	return data, hex.EncodeToString(sum[:]), nil
+	if slices.Contains(hubFiles, filepath.Base(path)) {
+		return c, c.describe(filepath.Dir(path))
+	}
+	return c, nil
+}
+
+func openFile(path string) (*Checkpoint, error) {
+	suffix := strings.ToLower(filepath.Ext(path))
+	k, err := sniff(path)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case k == kindSafetensors, k == kindUnknown && suffix == ".safetensors":
+		return openSafetensors(path)
+	case k == kindTorch:
+		return openTorch(path)
+	case k == kindNumPy:
+		return openNumPy(path)
+	case k == kindJSON:
+		return openIndex(path)
+	case k == kindONNX, suffix == ".onnx":
+		return nil, &Error{Path: path, Problem: "this is no checkpoint but an ONNX model already", Advice: "use the model as it is, or give a file of weights"}
+	case suffix == ".index", strings.HasPrefix(suffix, ".data-"):
+		return nil, &Error{Path: path, Problem: "this is no file of weights that can be read; it may be a part of a TensorFlow checkpoint", Advice: "export the model to ONNX with tf2onnx"}
+	case suffix == ".msgpack":
+		return nil, &Error{Path: path, Problem: "weights of Flax in msgpack aren't read", Advice: "take the model's safetensors or PyTorch file, or export it to ONNX"}
+	}
+	return nil, &Error{Path: path, Problem: fmt.Sprintf("the file's content is of no known format of weights (its suffix is %q)", suffix),
+		Advice: "give a .safetensors, .pth, .pt, .bin or .npz file, or a folder of Hugging Face"}
 }
 
 // sumOf is the SHA-256 of what write writes.

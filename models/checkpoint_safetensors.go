@@ -1,20 +1,23 @@
 package models
 
 import (
+	"fmt"
+	"os"
+
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
 )
 
 func openSafetensors(path string) (*Checkpoint, error) {
-	data, sum, err := readSum(path)
+	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("opening a checkpoint: %w", err)
 	}
 	f, err := safetensors.Parse(path, data)
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{Path: path, SHA256: sum, Format: FormatSafetensors, Metadata: f.Metadata, names: f.Names(), tensors: map[string]*onnx.Tensor{}}
+	c := &Checkpoint{Path: path, SHA256: hexSum(data), Format: FormatSafetensors, Metadata: f.Metadata, names: f.Names(), tensors: map[string]*onnx.Tensor{}}
 	for _, name := range c.names {
 		if c.tensors[name], err = f.Tensor(name); err != nil {
 			return nil, err

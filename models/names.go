@@ -18,8 +18,9 @@ type naming struct {
 	keep bool
 	// rewrite changes names before the rules see them; nil doesn't.
 	rewrite func(string) string
-	// says what this naming's models have and tensors don't tell; nil if nothing.
-	says func(w *view) *args
+	// settle adds what this naming's models have and tensors don't tell; nil
+	// if nothing.
+	settle func(w *view)
 }
 
 // A rule turns a name into timm's. # stands for a block's number, * for the
@@ -75,12 +76,17 @@ func ranked(dims []int64) (part, []int64, bool) {
 	return part{dims: out}, out, true
 }
 
+// projection is what CLIP's projection into the space of pictures and texts is
+// called until it is known whether there is a classifier.
+const projection = "projection.weight"
+
 // transposed turns (in,out) into (out,in).
 func transposed(dims []int64) (part, []int64, bool) {
 	if len(dims) != 2 {
 		return part{}, nil, false
 	}
-	return part{perm: []int64{1, 0}}, []int64{dims[1], dims[0]}, true
+	out := []int64{dims[1], dims[0]}
+	return part{perm: []int64{1, 0}, dims: out}, out, true
 }
 
 // rows takes the parts from start to end, counted from 0, of n equal parts

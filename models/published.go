@@ -1,14 +1,66 @@
 package models
 
 import (
+	_ "embed"
+	"encoding/json"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
-// published lists the sizes of published models by timm's names. A later entry
-// of the same width has the same number of heads.
-var published = []struct {
+// publishedText describes every ViT that timm publishes: constructor arguments
+// where they differ from the class's defaults, and preprocessing by tag. The
+// recipe timm_published.py writes it.
+//
+//go:embed published.json
+var publishedText []byte
+
+type publishedModel struct {
+	Args json.RawMessage `json:"args"`
+	Cfg  map[string]int  `json:"cfg"` // by tag, the default's is empty
+}
+
+var published = sync.OnceValues(func() (map[string]publishedModel, []json.RawMessage) {
+	var all struct {
+		Cfgs   []json.RawMessage         `json:"cfgs"`
+		Models map[string]publishedModel `json:"models"`
+	}
+	if json.Unmarshal(publishedText, &all) != nil {
+		return nil, nil // a test reads every entry
+	}
+	return all.Models, all.Cfgs
+})
+
+// lookUp returns the constructor arguments of a model that timm publishes.
+func lookUp(base, tag string) (*args, bool) {
+	models, cfgs := published()
+	m, ok := models[base]
+	if !ok {
+		return nil, false
+	}
+	a, err := parseArgs(m.Args)
+	if err != nil {
+		return nil, false
+	}
+	width, depth, heads, patch := 768, 12, 12, pair{16, 16}
+	set(&a.Width, &width)
+	set(&a.Depth, &depth)
+	set(&a.Heads, &heads)
+	set(&a.Patch, &patch)
+	cfg, ok := m.Cfg[tag]
+	if !ok {
+		cfg, ok = m.Cfg[""]
+	}
+	if ok && cfg >= 0 && cfg < len(cfgs) {
+		a.Pretrained = cfgs[cfg]
+	}
+	return a, true
+}
+
+// sizes lists those of published models by timm's words. A later entry of the
+// same width has the same number of heads.
+var sizes = []struct {
 	size                string
 	width, depth, heads int
 	ratio               float64 // of mlp_hidden to embed_dim
@@ -31,7 +83,7 @@ var published = []struct {
 // headsOfWidth is the number of heads of the published models of a width, 0
 // where there is none.
 func headsOfWidth(width int) int {
-	for _, p := range published {
+	for _, p := range sizes {
 		if p.width == width {
 			return p.heads
 		}
@@ -44,13 +96,17 @@ var timmName = regexp.MustCompile(`^(vit|deit|deit3)_([a-z0-9]+)(_distilled)?_pa
 // named reads a timm name such as vit_base_patch16_384.augreg_in21k or
 // deit_small_distilled_patch16_224 as constructor arguments.
 func named(name string) (*args, bool) {
-	base, _, _ := strings.Cut(strings.TrimPrefix(name, "timm/"), ".")
+	base, tag, _ := strings.Cut(strings.TrimPrefix(name, "timm/"), ".")
+	if a, ok := lookUp(base, tag); ok {
+		a.Architecture = name
+		return a, true
+	}
 	m := timmName.FindStringSubmatch(base)
 	if m == nil {
 		return nil, false
 	}
 	a := &args{Architecture: name}
-	for _, p := range published {
+	for _, p := range sizes {
 		if p.size == m[2] {
 			a.Width, a.Depth, a.Heads, a.Ratio = &p.width, &p.depth, &p.heads, &p.ratio
 		}
@@ -99,6 +155,10 @@ func named(name string) (*args, bool) {
 func familyOf(name string) string {
 	base := strings.TrimPrefix(name, "timm/")
 	switch {
+	case strings.HasPrefix(base, "eva"):
+		return "eva"
+	case strings.HasPrefix(base, "beit"):
+		return "beit"
 	case strings.HasPrefix(base, "deit3"):
 		return "deit3"
 	case strings.HasPrefix(base, "deit"):

@@ -1,14 +1,10 @@
 package models
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/relevit/relevit/onnx"
 )
 
 // Options state what tensors don't tell. The zero value states nothing.
@@ -31,14 +27,14 @@ func ReadArchitecture(c *Checkpoint, opt Options) (*Architecture, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reading{c: c, view: w, a: &Architecture{Activation: "gelu", Eps: 1e-6}}
+	r := &reading{c: c, view: w, a: &Architecture{Eps: 1e-6}}
 	if err := r.sizes(); err != nil {
 		return nil, err
 	}
 	if err := r.collect(opt); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(Options) error{r.heads, r.image, r.rest} {
+	for _, step := range []func(Options) error{r.heads, r.rest, r.image, r.preprocess} {
 		if err := step(opt); err != nil {
 			return nil, err
 		}
@@ -105,38 +101,98 @@ func (r *reading) sizes() error {
 	if a.Depth > len(r.view.tensors) {
 		return r.fail("", "blocks are numbered up to %d, but there are only %d tensors", a.Depth-1, len(r.view.tensors))
 	}
-	hidden, err := r.dims("blocks.0.mlp.fc1.weight", "(hidden,width)")
+	if err := r.firstBlock(); err != nil {
+		return err
+	}
+	for _, t := range []struct {
+		name, want string
+		axis       int
+		to         *int
+	}{
+		{"reg_token", "(1,registers,width)", 1, &a.Registers},
+		{"head.weight", "(classes,width)", 0, &a.Classes},
+		{"pre_logits.fc.weight", "(features,width)", 0, &a.PreLogits},
+		{"attn_pool.mlp.fc1.weight", "(hidden,width)", 0, &a.PoolHidden},
+	} {
+		if !r.has(t.name) {
+			continue
+		}
+		d, err := r.dims(t.name, t.want)
+		if err != nil {
+			return err
+		}
+		*t.to = d[t.axis]
+	}
+	a.ClassToken, a.DistToken, a.Positions = r.has("cls_token"), r.has("dist_token"), r.has("pos_embed")
+	a.SharedRelBias = r.has("rel_pos_bias.relative_position_bias_table")
+	a.EmbedNorm, a.PreNorm, a.FCNorm = r.has("patch_embed.norm.weight"), r.has("norm_pre.weight"), r.has("fc_norm.weight")
+	a.PatchBias, a.HeadBias, a.DistHead = r.has("patch_embed.proj.bias"), r.has("head.bias"), r.has("head_dist.weight")
+	return nil
+}
+
+// firstBlock reads what the tensors of block 0 tell. The other blocks are
+// compared with it.
+func (r *reading) firstBlock() error {
+	const block = "blocks.0."
+	a := r.a
+	attn, mlp, norm, scale := block+"attn.", block+"mlp.", block+"norm1", block+"ls1.gamma"
+	a.Block = blockPre
+	switch {
+	case r.has(block + "in_proj.weight"):
+		return r.scalingBlock(block)
+	case r.has(block + "attns.0.attn.qkv.weight"):
+		attn, mlp, norm, scale = block+"attns.0.attn.", block+"ffns.0.mlp.", block+"attns.0.norm", block+"attns.0.ls.gamma"
+		a.Block = blockThings
+		for r.has(fmt.Sprintf("%sattns.%d.attn.qkv.weight", block, a.Parallel)) {
+			a.Parallel++
+		}
+	}
+	first, second := "fc1", ""
+	a.MLP = mlpPlain
+	if r.has(mlp + "fc1_g.weight") {
+		a.MLP, first, second = mlpGated, "fc1_g", "fc1_x"
+	}
+	hidden, err := r.dims(mlp+first+".weight", "(hidden,width)")
 	if err != nil {
 		return err
 	}
 	a.Hidden = hidden[0]
-	if r.has("reg_token") {
-		d, err := r.dims("reg_token", "(1,registers,width)")
+	if second != "" && !r.has(mlp+second+".weight") {
+		return r.fail("take another copy of the checkpoint", "tensor %s has no counterpart %s", mlp+first+".weight", mlp+second+".weight")
+	}
+	a.AttnWidth = a.Width
+	if r.has(attn + "qkv.weight") {
+		d, err := r.dims(attn+"qkv.weight", "(3 times the width of all heads,width)")
 		if err != nil {
 			return err
 		}
-		a.Registers = d[1]
+		a.AttnWidth, a.QKVSplit = d[0]/3, len(r.view.tensors[attn+"qkv.weight"].parts) > 1
 	}
-	if r.has("head.weight") {
-		d, err := r.dims("head.weight", "(classes,width)")
-		if err != nil {
-			return err
-		}
-		a.Classes = d[0]
+	if bias := r.view.tensors[attn+"qkv.bias"]; bias != nil {
+		a.QKVBias, a.KeyBias = true, len(bias.parts) != 3 || bias.parts[1].source != ""
 	}
-	if r.has("pre_logits.fc.weight") {
-		d, err := r.dims("pre_logits.fc.weight", "(features,width)")
-		if err != nil {
-			return err
-		}
-		a.PreLogits = d[0]
+	a.ProjBias, a.QKNorm = r.has(attn+"proj.bias"), r.has(attn+"q_norm.weight")
+	a.RelBias, a.AttnNorm, a.AttnGate = r.has(attn+"relative_position_bias_table"), r.has(attn+"norm.weight"), r.has(attn+"gate.weight")
+	a.MLPNorm, a.LayerScale = r.has(mlp+"norm.weight"), r.has(scale)
+	a.NormBias = r.has(norm+".bias") || r.has(block+"norm2.bias") // one that is missing is reported
+	a.AttnScale = a.LayerScale && a.Block == blockPre && !r.has(block+"ls2.gamma")
+	return nil
+}
+
+func (r *reading) scalingBlock(block string) error {
+	a := r.a
+	d, err := r.dims(block+"in_proj.weight", "(hidden and 3 times width,width)")
+	if err != nil {
+		return err
 	}
-	a.ClassToken, a.DistToken = r.has("cls_token"), r.has("dist_token")
-	a.QKVBias, a.ProjBias = r.has("blocks.0.attn.qkv.bias"), r.has("blocks.0.attn.proj.bias")
-	a.QKNorm, a.LayerScale = r.has("blocks.0.attn.q_norm.weight"), r.has("blocks.0.ls1.gamma")
-	a.PreNorm, a.FCNorm = r.has("norm_pre.weight"), r.has("fc_norm.weight")
-	a.FinalNorm = r.has("norm.weight") || !a.FCNorm
-	a.PatchBias, a.HeadBias = r.has("patch_embed.proj.bias"), r.has("head.bias")
+	a.Block, a.MLP, a.AttnWidth, a.Hidden = blockScaling, mlpPlain, a.Width, d[0]-3*a.Width
+	if a.Hidden <= 0 {
+		return r.fail("", "tensor %sin_proj.weight has %d rows, fewer than 3 times the width %d", block, d[0], a.Width)
+	}
+	a.FuseOut = r.has(block + "out_proj.weight")
+	a.QKVBias, a.KeyBias = r.has(block+"in_proj.bias"), r.has(block+"in_proj.bias")
+	a.ProjBias = r.has(block+"attn_out_proj.bias") || r.has(block+"out_proj.bias")
+	a.QKNorm, a.NormBias, a.LayerScale = r.has(block+"q_norm.weight"), r.has(block+"in_norm.bias"), r.has(block+"ls.gamma")
 	return nil
 }
 
@@ -149,7 +205,9 @@ func (r *reading) collect(opt Options) error {
 		}
 		r.statements = append(r.statements, s)
 	}
-	r.statements = append(r.statements, around(r.c)...)
+	r.statements = append(r.statements, r.around()...)
+	r.statements = append(r.statements, &statement{"the tensors' names", false, &r.view.says})
+	r.a.Warnings = append(r.a.Warnings, r.view.notes...)
 	var kept []*statement
 	for _, s := range r.statements {
 		against := r.against(s.args)
@@ -169,13 +227,13 @@ func (r *reading) collect(opt Options) error {
 			r.a.Name = s.args.Architecture
 		}
 	}
-	r.a.Family = "vit"
-	switch {
-	case r.a.Name != "":
-		r.a.Family = familyOf(r.a.Name)
-	case r.a.DistToken:
-		r.a.Family = "deit"
+	family := ""
+	for _, s := range slices.Backward(kept) {
+		if s.args.Family != "" {
+			family = s.args.Family
+		}
 	}
+	r.a.family(family)
 	return nil
 }
 
@@ -196,8 +254,8 @@ func (r *reading) against(s *args) string {
 	if s.Patch != nil && [2]int(*s.Patch) != r.a.Patch {
 		return fmt.Sprintf("patch_size is %v there, the tensors say %v", *s.Patch, r.a.Patch)
 	}
-	if s.Heads != nil && (*s.Heads < 1 || r.a.Width%*s.Heads != 0) {
-		return fmt.Sprintf("num_heads is %d there, which doesn't divide the width %d", *s.Heads, r.a.Width)
+	if s.Heads != nil && (*s.Heads < 1 || r.a.AttnWidth%*s.Heads != 0) {
+		return fmt.Sprintf("num_heads is %d there, which doesn't divide the width %d", *s.Heads, r.a.AttnWidth)
 	}
 	return ""
 }
@@ -214,20 +272,37 @@ func say[T any](r *reading, get func(*args) *T) (*T, *statement) {
 
 func (r *reading) heads(opt Options) error {
 	a := r.a
-	if opt.Heads < 0 || (opt.Heads > 0 && a.Width%opt.Heads != 0) {
-		return &Error{Path: r.c.Path, Usage: true, Problem: fmt.Sprintf("%d heads don't divide the width %d", opt.Heads, a.Width)}
+	if opt.Heads < 0 || (opt.Heads > 0 && a.AttnWidth%opt.Heads != 0) {
+		return &Error{Path: r.c.Path, Usage: true, Problem: fmt.Sprintf("%d heads don't divide the width %d", opt.Heads, a.AttnWidth)}
 	}
 	if opt.Heads > 0 {
 		a.Heads = opt.Heads
 		return nil
 	}
-	if a.QKNorm {
-		d, err := r.dims("blocks.0.attn.q_norm.weight", "(width of a head)")
+	for _, t := range []struct {
+		name, want string
+		axis       int
+		count      bool // of heads; otherwise the width of one
+	}{
+		{"blocks.0.attn.relative_position_bias_table", "(distances,heads)", 1, true},
+		{"rel_pos_bias.relative_position_bias_table", "(distances,heads)", 1, true},
+		{"rope.freqs", "(2,blocks,heads,frequencies)", 2, true},
+		{"blocks.0.attn.q_norm.weight", "(width of a head)", 0, false},
+		{"blocks.0.attns.0.attn.q_norm.weight", "(width of a head)", 0, false},
+		{"blocks.0.q_norm.weight", "(width of a head)", 0, false},
+	} {
+		if !r.has(t.name) {
+			continue
+		}
+		d, err := r.dims(t.name, t.want)
 		if err != nil {
 			return err
 		}
-		if a.Width%d[0] == 0 {
-			a.Heads = a.Width / d[0]
+		if a.AttnWidth%d[t.axis] == 0 {
+			a.Heads = d[t.axis]
+			if !t.count {
+				a.Heads = a.AttnWidth / d[t.axis]
+			}
 			return nil
 		}
 	}
@@ -235,190 +310,18 @@ func (r *reading) heads(opt Options) error {
 		a.Heads = *v
 		return nil
 	}
-	if a.Heads = headsOfWidth(a.Width); a.Heads > 0 {
+	if a.Heads = headsOfWidth(a.AttnWidth); a.Heads > 0 {
 		return nil
 	}
 	d := 16
-	if a.Width%64 == 0 && a.Width > 64 {
+	if a.AttnWidth%64 == 0 && a.AttnWidth > 64 {
 		d = 64
 	}
-	if a.Width%d != 0 {
-		return r.fail("state it by --arch, as in --arch '{\"num_heads\": 3}'", "the tensors don't tell the number of heads of width %d", a.Width)
+	if a.AttnWidth%d != 0 {
+		return r.fail("state it by --arch, as in --arch '{\"num_heads\": 3}'", "the tensors don't tell the number of heads of width %d", a.AttnWidth)
 	}
-	a.Heads = a.Width / d
+	a.Heads = a.AttnWidth / d
 	r.warn("the number of heads is a guess: %d of %d dimensions each; if it is another, state it by --heads, or by --arch as in --arch '{\"num_heads\": %d}'",
 		a.Heads, d, max(1, a.Heads/2))
 	return nil
-}
-
-// image finds image size and grid, and whether prefix tokens have positions.
-func (r *reading) image(opt Options) error {
-	a := r.a
-	d, err := r.dims("pos_embed", "(1,tokens,width)")
-	if err != nil {
-		return err
-	}
-	n, prefix := d[1], a.Prefix()
-	fits := func(size [2]int) bool {
-		a.ImageSize = size
-		patches := a.Patches()
-		a.NoEmbedClass = patches == n && prefix > 0
-		return patches+prefix == n || patches == n
-	}
-	if opt.ImageSize != [2]int{} {
-		return r.stateImage(opt.ImageSize, "as stated", n, fits)
-	}
-	for _, s := range r.statements {
-		if s.args.Image == nil {
-			continue
-		}
-		size := [2]int(*s.args.Image)
-		if s.explicit {
-			return r.stateImage(size, s.source, n, fits)
-		}
-		if fits(size) {
-			return nil
-		}
-		r.warn("%s says that images are %dx%d, which doesn't fit the %d position embeddings: not used", s.source, size[0], size[1], n)
-	}
-	for _, patches := range []int{n - prefix, n} {
-		if root, ok := squareRoot(patches); ok {
-			fits([2]int{root * a.Patch[0], root * a.Patch[1]})
-			if a.NoEmbedClass = patches == n && prefix > 0; a.NoEmbedClass {
-				r.warn("the image size is a guess: the %d position embeddings are taken for %dx%d patches without the prefix tokens, as %d are no square; "+
-					"if it is another, state it by --image-size ROWSxCOLUMNS", n, root, root, n-prefix)
-			}
-			return nil
-		}
-	}
-	return r.fail("state rows and columns of the image by --image-size HxW",
-		"the %d position embeddings (%d without the prefix tokens) are no square grid, so the tensors don't tell the image size", n, n-prefix)
-}
-
-func (r *reading) stateImage(size [2]int, source string, n int, fits func([2]int) bool) error {
-	p := r.a.Patch
-	if size[0] < p[0] || size[1] < p[1] || size[0]%p[0] != 0 || size[1]%p[1] != 0 {
-		return &Error{Path: r.c.Path, Usage: true, Problem: fmt.Sprintf("pictures of %dx%d (%s) are no multiple of the patches' %dx%d pixels", size[0], size[1], source, p[0], p[1])}
-	}
-	if fits(size) {
-		return nil
-	}
-	return &Error{Path: r.c.Path, Usage: true,
-		Problem: fmt.Sprintf("pictures of %dx%d (%s) have %d patches and %d prefix tokens, but there are %d position embeddings; resampling them isn't supported yet",
-			size[0], size[1], source, size[0]/p[0]*(size[1]/p[1]), r.a.Prefix(), n),
-		Advice: "give the image size that the model was trained with"}
-}
-
-// rest sets what only statements tell, and the preprocessing.
-func (r *reading) rest(Options) error {
-	a := r.a
-	a.Pool = "token"
-	if a.FCNorm || !a.ClassToken {
-		a.Pool = "avg"
-	}
-	if v, _ := say(r, func(s *args) *string { return s.Pool }); v != nil {
-		a.Pool = *v
-	}
-	if v, _ := say(r, func(s *args) *bool { return s.PoolPrefix }); v != nil {
-		a.PoolPrefix = *v
-	}
-	if v, _ := say(r, func(s *args) *string { return s.Act }); v != nil {
-		a.Activation = *v
-	}
-	v, _ := say(r, func(s *args) *float64 { return s.Eps })
-	constructed, _ := say(r, func(s *args) *bool { return s.PreNorm })
-	switch {
-	case v != nil:
-		a.Eps = *v
-	case a.PreNorm && constructed == nil:
-		a.Eps = 1e-5
-		r.warn("norm_pre is CLIP's, so LayerNorm's epsilon is taken to be 1e-5; if it is another, state it by --arch, as in --arch '{\"norm_eps\": 1e-6}'")
-	}
-	a.Preprocess = a.defaultPreprocess()
-	for _, s := range slices.Backward(r.statements) {
-		if len(s.args.Pretrained) > 0 {
-			a.Preprocess.override(s.args.Pretrained)
-		}
-		if len(s.args.Labels) == a.Classes && a.Classes > 0 {
-			a.Labels = s.args.Labels
-		}
-	}
-	a.Preprocess.overrideBy(r.c.Metadata)
-	var labels []string
-	if json.Unmarshal([]byte(r.c.Metadata[MetaLabels]), &labels) == nil && len(labels) == a.Classes {
-		a.Labels = labels
-	}
-	return nil
-}
-
-// compare checks every tensor against the architecture's list.
-func (r *reading) compare() error {
-	const most = 4 // of each kind in the message
-	var missing, wrong, unknown []string
-	want := map[string]bool{}
-	for _, s := range r.a.tensors() {
-		want[s.name] = true
-		t := r.view.tensors[s.name]
-		switch {
-		case t == nil:
-			missing = append(missing, fmt.Sprintf("%s %v", s.name, s.dims))
-		case !slices.Equal(t.dims, s.dims):
-			wrong = append(wrong, fmt.Sprintf("%s %v (expected %v)", r.sourceOf(s.name), t.dims, s.dims))
-		default:
-			for _, p := range t.parts {
-				if x := r.c.tensors[p.source]; x != nil && !x.Type.IsFloat() {
-					wrong = append(wrong, fmt.Sprintf("%s of type %v (expected a float type)", p.source, x.Type))
-				}
-			}
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.view.tensors)) {
-		if !want[name] {
-			unknown = append(unknown, fmt.Sprintf("%s %v", r.sourceOf(name), r.view.tensors[name].dims))
-		}
-	}
-	var parts []string
-	for _, k := range []struct {
-		what string
-		list []string
-	}{{"missing", missing}, {"of another shape or type", wrong}, {"not understood", unknown}} {
-		if len(k.list) == 0 {
-			continue
-		}
-		text := strings.Join(k.list[:min(most, len(k.list))], ", ")
-		if more := len(k.list) - most; more > 0 {
-			text += fmt.Sprintf(" and %d more", more)
-		}
-		parts = append(parts, fmt.Sprintf("%d tensors %s: %s", len(k.list), k.what, text))
-	}
-	if parts == nil {
-		return nil
-	}
-	advice := "relevit builds timm's VisionTransformer and distilled DeiT; for another model give its ONNX export instead"
-	if unknown == nil && wrong == nil {
-		advice = "the checkpoint is incomplete: take another copy"
-	}
-	return r.fail(advice, "the tensors are not those of a %s: %s", r.a.Title(), strings.Join(parts, "; "))
-}
-
-// sourceOf is what the checkpoint calls a tensor, with timm's name where that
-// is another.
-func (r *reading) sourceOf(name string) string {
-	source := r.view.tensors[name].parts[0].source
-	if source == name || source == "" {
-		return name
-	}
-	return fmt.Sprintf("%s (%s)", source, name)
-}
-
-// float32s returns a tensor as float32, itself where it is.
-func float32s(t *onnx.Tensor) (*onnx.Tensor, error) {
-	if t.Type == onnx.Float {
-		return t, nil
-	}
-	v, err := t.Float32s()
-	if err != nil {
-		return nil, err
-	}
-	return onnx.FloatTensor(v, t.Dims...), nil
 }

@@ -110,7 +110,7 @@ func TestHeadsAndGridComeFromTheMostReliableSource(t *testing.T) {
 	}
 	rectangle, _ := random(t, `{"img_size":[24,40],"patch_size":8,"embed_dim":192,"depth":1,"num_heads":3,"num_classes":5}`)
 	a, err = ReadArchitecture(rectangle, Options{})
-	if err != nil || a.Grid() != [2]int{4, 4} || len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0], "--image-size") {
+	if err != nil || a.Grid() != [2]int{4, 4} || len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0], "img_size") {
 		t.Errorf("3x5 patches and a class token, or 4x4 patches: %+v, %v", a, err)
 	}
 	guessed, _ := random(t, `{"img_size":32,"patch_size":8,"embed_dim":64,"depth":1,"num_heads":8,"num_classes":5}`)
@@ -150,7 +150,7 @@ func TestTimmNamesAreUnderstood(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, got, want)
 		}
 	}
-	for _, bad := range []string{"vit_enormous_patch16_224", "resnet50", `{"img_size":"big"}`, `{"img_size":30}`, `{"num_heads":7}`, `{"global_pool":"map"}`, `{"act_layer":"swish"}`, `{"depth":0}`} {
+	for _, bad := range []string{"vit_enormous_patch16_224", "resnet50", `{"img_size":"big"}`, `{"img_size":30}`, `{"num_heads":7}`, `{"global_pool":"mean"}`, `{"act_layer":"swish"}`, `{"depth":0}`} {
 		var e *Error
 		if _, err := NewArchitecture(bad); !errors.As(err, &e) || e.ExitCode() != 2 {
 			t.Errorf("%s gives %v, want a usage error", bad, err)
@@ -220,7 +220,6 @@ func TestCheckpointsThatDontFitAreRefusedByName(t *testing.T) {
 		}
 	}
 	for want, opt := range map[string]Options{
-		"resampling them isn't supported yet":        {ImageSize: [2]int{64, 64}},
 		"are no multiple of the patches' 8x8":        {ImageSize: [2]int{33, 33}},
 		"5 heads don't divide the width 32":          {Heads: 5},
 		"embed_dim is 192 there, the tensors say 32": {Arch: "vit_tiny_patch16_224"},

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 )
 
@@ -32,6 +33,7 @@ type args struct {
 	Pretrained   json.RawMessage `json:"pretrained_cfg"`
 	Labels       []string        `json:"label_names"`
 
+	Class        *string  `json:"class"` // timm's: VisionTransformer, Eva or Beit
 	Image        *pair    `json:"img_size"`
 	Patch        *pair    `json:"patch_size"`
 	Channels     *int     `json:"in_chans"`
@@ -42,20 +44,54 @@ type args struct {
 	Ratio        *float64 `json:"mlp_ratio"`
 	Pool         *string  `json:"global_pool"`
 	Act          *string  `json:"act_layer"`
+	Norm         *string  `json:"norm_layer"`
 	Eps          *float64 `json:"norm_eps"`
 	LayerNormEps *float64 `json:"layer_norm_eps"`
 	ClassToken   *bool    `json:"class_token"`
 	Distilled    *bool    `json:"distilled"`
 	DistToken    *bool    `json:"dist_token"`
 	Registers    *int     `json:"reg_tokens"`
+	NumRegisters *int     `json:"num_reg_tokens"`
 	NoEmbedClass *bool    `json:"no_embed_class"`
 	PoolPrefix   *bool    `json:"pool_include_prefix"`
+	PoolHeads    *int     `json:"attn_pool_num_heads"`
+	PoolRatio    *float64 `json:"attn_pool_mlp_ratio"`
 	QKVBias      *bool    `json:"qkv_bias"`
+	QKVFused     *bool    `json:"qkv_fused"`
 	ProjBias     *bool    `json:"proj_bias"`
 	QKNorm       *bool    `json:"qk_norm"`
+	AttnNorm     *bool    `json:"scale_attn_norm"`
+	AttnInner    *bool    `json:"scale_attn_inner"`
+	AttnType     *string  `json:"attn_type"`
+	AttnGate     *bool    `json:"gated_attn"`
+	MLPNorm      *bool    `json:"scale_mlp_norm"`
+	MLPScale     *bool    `json:"scale_mlp"`
+	MLP          *string  `json:"mlp_layer"`
+	SwiGLU       *bool    `json:"swiglu_mlp"`
+	AlignTo      *int     `json:"swiglu_align_to"`
+	Block        *string  `json:"block_fn"`
+	PostNorm     *bool    `json:"use_post_norm"`
 	PreNorm      *bool    `json:"pre_norm"`
+	UsePreNorm   *bool    `json:"use_pre_transformer_norm"`
+	EmbedNorm    *string  `json:"embed_norm_layer"`
+	FinalNorm    *bool    `json:"final_norm"`
+	UseFinalNorm *bool    `json:"use_post_transformer_norm"`
 	FCNorm       *bool    `json:"fc_norm"`
+	UseFCNorm    *bool    `json:"use_fc_norm"`
 	InitValues   *float64 `json:"init_values"`
+	AttnScale    *bool    `json:"attn_only_layer_scale"`
+
+	Positions     *bool    `json:"use_abs_pos_emb"`
+	PosEmbed      *string  `json:"pos_embed"` // learn or none
+	RelBias       *bool    `json:"use_rel_pos_bias"`
+	SharedRelBias *bool    `json:"use_shared_rel_pos_bias"`
+	Rope          *bool    `json:"use_rot_pos_emb"`
+	RopeType      *string  `json:"rope_type"`
+	Temperature   *float64 `json:"rope_temperature"`
+	RopeOffset    *float64 `json:"rope_grid_offset"`
+	RopeIndexing  *string  `json:"rope_grid_indexing"`
+	RopeHalf      *bool    `json:"rope_rotate_half"`
+	RopeReference *pair    `json:"ref_feat_shape"`
 }
 
 // pair is two sizes, in JSON a number or a list of two.
@@ -93,11 +129,21 @@ func parseArgs(text []byte) (*args, error) {
 	if _, ok := named(a.Timm); ok { // elsewhere it is the library's version
 		a.Architecture = a.Timm
 	}
-	if a.Eps == nil {
-		a.Eps = a.LayerNormEps
+	set(&a.Eps, a.LayerNormEps)
+	set(&a.Distilled, a.DistToken)
+	set(&a.Registers, a.NumRegisters)
+	set(&a.AttnNorm, a.AttnInner)
+	set(&a.MLPNorm, a.MLPScale)
+	set(&a.PreNorm, a.UsePreNorm)
+	set(&a.FinalNorm, a.UseFinalNorm)
+	set(&a.FCNorm, a.UseFCNorm)
+	if a.PosEmbed != nil {
+		learned := *a.PosEmbed == "learn"
+		set(&a.Positions, &learned)
 	}
-	if a.Distilled == nil {
-		a.Distilled = a.DistToken
+	if a.RopeType != nil {
+		yes := true
+		set(&a.Rope, &yes)
 	}
 	if byName, ok := named(a.Architecture); ok {
 		a.fill(byName)
@@ -105,25 +151,17 @@ func parseArgs(text []byte) (*args, error) {
 	return a, nil
 }
 
-// fill takes from b what a leaves open.
-func (a *args) fill(b *args) {
-	set(&a.Image, b.Image)
-	set(&a.Patch, b.Patch)
-	set(&a.Channels, b.Channels)
-	set(&a.Classes, b.Classes)
-	set(&a.Width, b.Width)
-	set(&a.Depth, b.Depth)
-	set(&a.Heads, b.Heads)
-	set(&a.Ratio, b.Ratio)
-	set(&a.Pool, b.Pool)
-	set(&a.Act, b.Act)
-	set(&a.Eps, b.Eps)
-	set(&a.ClassToken, b.ClassToken)
-	set(&a.Distilled, b.Distilled)
-	set(&a.Registers, b.Registers)
-	set(&a.NoEmbedClass, b.NoEmbedClass)
-	set(&a.PreNorm, b.PreNorm)
-	set(&a.InitValues, b.InitValues)
+// fill takes from b what p leaves open.
+func (p *args) fill(b *args) {
+	to, from := reflect.ValueOf(p).Elem(), reflect.ValueOf(b).Elem()
+	for i := range to.NumField() {
+		if f := to.Field(i); f.Kind() == reflect.Pointer && f.IsNil() {
+			f.Set(from.Field(i))
+		}
+	}
+	if len(p.Pretrained) == 0 {
+		p.Pretrained = b.Pretrained
+	}
 }
 
 func set[T any](to **T, from *T) {
@@ -170,7 +208,8 @@ func stated(arch string) (*statement, error) {
 // around collects what a checkpoint's metadata, files beside it and its name
 // say, the most reliable first. Files that can't be read as descriptions are
 // none.
-func around(c *Checkpoint) []*statement {
+func (r *reading) around() []*statement {
+	c := r.c
 	var out []*statement
 	if name := c.Metadata["architecture"]; name != "" {
 		if a, ok := named(name); ok {
@@ -185,18 +224,30 @@ func around(c *Checkpoint) []*statement {
 	if c.Path == "" {
 		return out
 	}
+	s, err := configStatement(c)
+	if err != nil {
+		r.warn("%v: not used", err)
+	}
+	if s != nil {
+		out = append(out, s)
+	}
 	for _, name := range []string{"config.json", "case.json"} {
-		file := filepath.Join(filepath.Dir(c.Path), name)
-		text, err := os.ReadFile(file)
-		if err != nil {
+		text := beside(c, name)
+		if s != nil && name == "config.json" {
 			continue
 		}
 		if a, err := parseArgs(text); err == nil {
-			out = append(out, &statement{file, false, a})
+			out = append(out, &statement{filepath.Join(folderOf(c), name), false, a})
 		}
 	}
-	base := filepath.Base(c.Path)
-	base, _, _ = strings.Cut(strings.TrimSuffix(base, filepath.Ext(base)), "-")
+	base := strings.ToLower(filepath.Base(c.Path))
+	for _, suffix := range []string{".tar", ".index.json", filepath.Ext(base)} {
+		base = strings.TrimSuffix(base, suffix)
+	}
+	if a, ok := named(base); ok {
+		return append(out, &statement{"the file's name", false, a})
+	}
+	base, _, _ = strings.Cut(base, "-")
 	if a, ok := named(base); ok {
 		out = append(out, &statement{"the file's name", false, a})
 	}

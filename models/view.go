@@ -7,9 +7,12 @@ import "github.com/relevit/relevit/onnx"
 // keep the names and layouts of the checkpoint's own tensors.
 type view struct {
 	layout  string // whose names they are: timm, huggingface, jax, ...
+	source  *Checkpoint
 	prefix  string // before the names of the tower of the image, such as module.
 	tensors map[string]*viewed
 	unused  []string // tensors of the checkpoint that no name of timm's is made of
+	says    args     // what the names imply and tensors don't tell
+	notes   []string // what is taken for what, where that is no matter of course
 }
 
 // viewed is a tensor by timm's name: its parts side by side along the first
@@ -66,7 +69,7 @@ func (p part) emit(b *onnx.Builder, init func(source string) *onnx.Value) *onnx.
 
 // plainView shows a checkpoint that already has timm's names and layouts.
 func plainView(c *Checkpoint) *view {
-	w := &view{layout: "timm", tensors: map[string]*viewed{}}
+	w := &view{layout: "timm", source: c, tensors: map[string]*viewed{}}
 	for _, name := range c.names {
 		w.tensors[name] = &viewed{dims: c.tensors[name].Dims, parts: []part{{source: name}}}
 	}

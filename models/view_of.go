@@ -9,7 +9,7 @@ import (
 )
 
 // namings are tried in this order.
-var namings = []*naming{timmNaming}
+var namings = []*naming{timmNaming, huggingFaceNaming, clipNaming, torchvisionNaming, jaxNaming}
 
 // viewOf recognises whose names a checkpoint has and shows it under timm's:
 // those of VisionTransformer, and
@@ -70,7 +70,7 @@ func (n *naming) prefixes(c *Checkpoint) []string {
 
 // show applies the rules to every tensor of the checkpoint.
 func (n *naming) show(c *Checkpoint, prefix string) (*view, error) {
-	w := &view{layout: n.layout, prefix: prefix, tensors: map[string]*viewed{}}
+	w := &view{layout: n.layout, source: c, prefix: prefix, tensors: map[string]*viewed{}}
 	outer := levels(prefix)
 	blocks := n.blocks(c, prefix)
 	for _, name := range c.names {
@@ -103,7 +103,13 @@ func (n *naming) show(c *Checkpoint, prefix string) (*view, error) {
 			w.unused = append(w.unused, name)
 		}
 	}
-	return w, w.finish(c)
+	if err := w.finish(); err != nil {
+		return nil, err
+	}
+	if n.settle != nil {
+		n.settle(w)
+	}
+	return w, nil
 }
 
 // levels lists what begins a prefix, the longest first, without itself:
@@ -192,8 +198,9 @@ func (w *view) put(name string, slot int, dims []int64, p part) bool {
 }
 
 // finish settles what shows when all tensors are there: biases that q, k or v
-// lacks beside others are zero.
-func (w *view) finish(c *Checkpoint) error {
+// lacks beside others are zero, gates stand apart, and CLIP's projection is the
+// head where there is no other.
+func (w *view) finish() error {
 	for name, t := range w.tensors {
 		for _, p := range t.parts {
 			switch {
@@ -201,32 +208,64 @@ func (w *view) finish(c *Checkpoint) error {
 			case len(p.dims) == 1:
 				t.dims[0] += p.dims[0]
 			default:
-				return &Error{Path: c.Path, Problem: fmt.Sprintf("only some of the tensors that make up timm's %s are there", name),
+				return &Error{Path: w.source.Path, Problem: fmt.Sprintf("only some of the tensors that make up timm's %s are there", name),
 					Advice: "take another copy of the checkpoint"}
 			}
 		}
 	}
 	w.splitGates()
+	if p := w.tensors[projection]; p != nil {
+		if w.has("head.weight") {
+			w.drop(projection)
+		} else {
+			w.tensors["head.weight"] = p
+			delete(w.tensors, projection)
+			w.notes = append(w.notes, fmt.Sprintf("the logits are CLIP's embedding of the picture by %s, as there is no classifier", p.parts[0].source))
+		}
+	}
 	return nil
 }
 
-// splitGates shows the two halves of a gated MLP's first layer apart.
+// drop takes a tensor out that the model doesn't use.
+func (w *view) drop(name string) {
+	t := w.tensors[name]
+	if t == nil {
+		return
+	}
+	delete(w.tensors, name)
+	for _, p := range t.parts {
+		if !slices.Contains(w.unused, p.source) {
+			w.unused = append(w.unused, p.source)
+		}
+	}
+}
+
+// splitGates shows a gated MLP's first layer as gate and value, where both are
+// stored as one and where only the gate has a name of its own.
 func (w *view) splitGates() {
 	for name, t := range w.tensors {
 		block, ok := strings.CutSuffix(name, ".mlp.fc1.weight")
-		out := w.tensors[block+".mlp.fc2.weight"]
-		if !ok || out == nil || len(t.dims) != 2 || len(out.dims) != 2 || t.dims[0] != 2*out.dims[1] || len(t.parts) != 1 {
+		if !ok {
+			continue
+		}
+		gated, out := w.has(block+".mlp.fc1_g.weight"), w.tensors[block+".mlp.fc2.weight"]
+		packed := !gated && out != nil && len(t.dims) == 2 && len(out.dims) == 2 && t.dims[0] == 2*out.dims[1]
+		if !gated && !packed {
 			continue
 		}
 		for _, kind := range []string{".weight", ".bias"} {
 			both := w.tensors[block+".mlp.fc1"+kind]
-			if both == nil || len(both.dims) == 0 || both.parts[0].slice != nil || both.parts[0].perm != nil {
+			if both == nil {
 				continue
 			}
 			delete(w.tensors, block+".mlp.fc1"+kind)
+			if gated {
+				w.tensors[block+".mlp.fc1_x"+kind] = both
+				continue
+			}
 			for i, half := range []string{".mlp.fc1_g", ".mlp.fc1_x"} {
-				p, dims, ok := rows(int64(i), int64(i)+1, 2)(both.dims)
-				if p.source = both.parts[0].source; ok {
+				if p, dims, ok := rows(int64(i), int64(i)+1, 2)(both.dims); ok {
+					p.source = both.parts[0].source
 					w.put(block+half+kind, 0, dims, p)
 				}
 			}
@@ -234,5 +273,7 @@ func (w *view) splitGates() {
 	}
 }
 
-// idleName tells tensors inside the tower that inference doesn't use.
-var idleName = regexp.MustCompile(`^(mask_token|.*\brelative_position_index|.*\bk_bias|.*\bbias_mask|.*\bposition_ids|rope.*|.*\bnum_batches_tracked)$`)
+// idleName tells tensors inside the tower that inference doesn't use: buffers,
+// and what pretraining leaves behind.
+var idleName = regexp.MustCompile(`^(.*\b(mask_token|relative_position_index|k_bias|bias_mask|position_ids|num_batches_tracked)|rope.*|` +
+	`(pooler\.dense|decoder\w*|lm_head|local_cls_norm|projectors|head\.(\d+|mlp|last_layer))\..*|decoder_pos_embed)$`)

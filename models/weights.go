@@ -3,6 +3,7 @@ package models
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/relevit/relevit/onnx"
 )
@@ -29,6 +30,39 @@ func (v *vit) load(c *Checkpoint) error {
 			return fmt.Errorf("tensor %s: %w", name, err)
 		}
 		v.sources[name] = v.Graph.AddInit(name, t)
+	}
+	return v.resample()
+}
+
+// resample brings what depends on the checkpoint's grid of patches to the
+// model's. The layouts are those of the checkpoint, in which positions are rows
+// and, of position embeddings, only dimensions of 1 come before them.
+func (v *vit) resample() (err error) {
+	from, to := v.a.stored, v.a.Grid()
+	if from == [2]int{} {
+		return nil
+	}
+	for name, t := range v.view.tensors {
+		table := strings.HasSuffix(name, "relative_position_bias_table")
+		if name != "pos_embed" && !table {
+			continue
+		}
+		w := v.sources[t.parts[0].source]
+		data := w.Data
+		if table {
+			data, err = resampleDistances(data, from, to)
+		} else {
+			data, err = resample(data, v.a.placed(), from, to)
+		}
+		if err != nil {
+			return fmt.Errorf("tensor %s: %w", w.Name, err)
+		}
+		t.dims = append([]int64{}, t.dims...)
+		t.dims[len(t.dims)-2] = data.Dims[len(data.Dims)-2]
+		if t.parts[0].dims != nil {
+			t.parts[0].dims = t.dims
+		}
+		w.Data, w.Shape = data, onnx.ShapeOf(data.Dims...)
 	}
 	return nil
 }

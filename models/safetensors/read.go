@@ -83,7 +83,7 @@ func (f *File) header(header, data []byte) error {
 		return &Error{File: f.Path, Problem: "this is no safetensors file: its header is no JSON object in UTF-8"}
 	}
 	var spans []span
-	err := object(header, func(key string, value json.RawMessage) error {
+	err := Members(header, func(key string, value json.RawMessage) error {
 		if key == metadataKey {
 			return f.metadata(value)
 		}
@@ -103,7 +103,7 @@ func (f *File) header(header, data []byte) error {
 
 func (f *File) metadata(value json.RawMessage) error {
 	f.Metadata = map[string]string{}
-	err := object(value, func(key string, v json.RawMessage) error {
+	err := Members(value, func(key string, v json.RawMessage) error {
 		var s *string
 		if err := json.Unmarshal(v, &s); err != nil || s == nil {
 			return fmt.Errorf("key %q: expected a string, found %s", key, clip(v))
@@ -125,7 +125,7 @@ func (f *File) entry(name string, value json.RawMessage, data []byte) (span, err
 	var dtype string
 	var shape, at []int64
 	var bad string
-	err := object(value, func(key string, v json.RawMessage) error {
+	err := Members(value, func(key string, v json.RawMessage) error {
 		var into any
 		switch key {
 		case "dtype":
@@ -208,9 +208,9 @@ func (f *File) cover(spans []span, length int64) error {
 	return nil
 }
 
-// object calls f for every member of a JSON object, in order. A repeated key
+// Members calls f for every member of a JSON object, in order. A repeated key
 // and anything but space after the object are errors.
-func object(data []byte, f func(key string, value json.RawMessage) error) error {
+func Members(data []byte, f func(key string, value json.RawMessage) error) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	open, err := dec.Token()
 	if err != nil {
