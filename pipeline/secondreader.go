@@ -3,7 +3,6 @@ package pipeline
 import (
 	"bytes"
 	"fmt"
-	"os"
 
 	onnxgo "github.com/owulveryck/onnx-go"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -33,23 +32,16 @@ func (r *rereading) differs(t *onnx.Tensor) bool {
 
 // readAgain reads the initializers of an ONNX file by owulveryck/onnx-go, which
 // shares no code with our own reader.
-func readAgain(path string) (map[string]*rereading, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
+func readAgain(data []byte) (map[string]*rereading, error) {
 	out := map[string]*rereading{}
-	err = eachField(data, protoModelGraph, func(graph []byte) error {
+	err := eachField(data, protoModelGraph, func(graph []byte) error {
 		return eachField(graph, protoGraphInit, func(proto []byte) error {
 			name, r, err := decodeAgain(proto)
 			out[name] = r
 			return err
 		})
 	})
-	if err != nil {
-		return nil, fmt.Errorf("a second reader can't read %s: %w", path, err)
-	}
-	return out, nil
+	return out, err
 }
 
 // eachField calls f with every field of that number, which hold bytes.

@@ -2,65 +2,84 @@ package pipeline
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
-	"math"
-	"os"
-	"slices"
 
-	"github.com/relevit/relevit/models"
-	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort"
 )
 
-// VerifyOptions say how two models are compared. The zero value is sensible.
+// VerifyOptions say how models are verified. The zero value is sensible.
 type VerifyOptions struct {
 	ORT       ort.Options
-	Images    []string // pictures to give to both models, besides random inputs
-	Batch     int      // of random inputs where the model leaves it open; 0: 2
-	Seed      uint64   // of the random inputs
-	Tolerance float64  // largest drift that still counts as equal; 0: 1e-5
+	Open      ModelOptions // what a checkpoint's tensors leave open
+	Images    []string     // pictures, or folders of them, to give to the models besides random inputs
+	Inputs    []string     // safetensors files of inputs under their names, or of "image" alone
+	Batch     int          // of random inputs where the models leave it open; 0: 1 and 3
+	Seed      uint64       // of the random inputs
+	Tolerance float64      // largest drift that still counts as equal; 0: 1e-5
+	Reference Reference
+
+	OnProgress func(done, total int) // after each of the runs; may be nil
 }
 
-// Verification is what the comparison of two models found.
+// Reference says whether ONNX Runtime is held against the float64 evaluator.
+type Reference int
+
+// The evaluator takes seconds for each picture where a model has more than
+// referenceCost multiplications.
+const (
+	ReferenceIfSmall Reference = iota
+	ReferenceAlways
+	ReferenceNever
+)
+
+// Verification is what was found of one model, or of two.
 type Verification struct {
 	Verdict string `json:"verdict"` // one of the constants below
 	// Faults are what must not be in any model: a broken structure, a second
-	// reader that reads something else, outputs that are no numbers.
+	// reader that reads something else, outputs that are no numbers or far
+	// from the float64 evaluator's.
 	Faults []string `json:"faults"`
 
-	Models       [2]VerifiedModel `json:"models"`
-	Structure    []string         `json:"structure_differences"` // nodes, inputs, outputs, operator sets, names
-	Metadata     []string         `json:"metadata_differences"`
-	Initializers int              `json:"initializers"` // in both
-	Changed      []ChangedTensor  `json:"changed_initializers"`
-	Outputs      []OutputDrift    `json:"outputs"`
+	Models       []VerifiedModel `json:"models"`
+	Structure    []string        `json:"structure_differences"` // nodes, inputs, outputs, operator sets, names
+	Metadata     []string        `json:"metadata_differences"`
+	Initializers int             `json:"initializers"` // in both
+	Changed      []ChangedTensor `json:"changed_initializers"`
+	Outputs      []OutputDrift   `json:"outputs"` // of the second model from the first's
 }
 
 // What a Verification can come to.
 const (
+	VerdictSound      = "sound"            // of one model: nothing is wrong with it
 	VerdictIdentical  = "identical"        // the same graph with the same numbers
 	VerdictEquivalent = "equivalent"       // another graph or other numbers, the same outputs
 	VerdictRetrained  = "other parameters" // the same graph, with other numbers and outputs
 	VerdictDifferent  = "different"        // another graph and other outputs
 	VerdictFaulty     = "faulty"           // see Faults
 	defaultTolerance  = 1e-5               // of the largest output value
-	verifiedBatch     = 2                  // pictures, where the model leaves it open
 )
 
-// VerifiedModel is what one file was found to be.
+// VerifiedModel is what one source was found to be.
 type VerifiedModel struct {
 	Path   string `json:"path"`
-	SHA256 string `json:"sha256"`
+	Kind   string `json:"kind"`   // "onnx", "checkpoint" or "run"; the latter two are converted and exported in memory
+	SHA256 string `json:"sha256"` // of the file; of a folder, of the model made of it
 	Bytes  int64  `json:"bytes"`
+
+	Initializers int `json:"initializers"`
 	// ReadTwice counts the initializers that an independent reader read to the
 	// same bits; Unread says which it could not read, and why.
 	ReadTwice int      `json:"read_twice"`
 	Unread    []string `json:"unread"`
+	// Remarks are what is unusual without being wrong, and what could not be
+	// checked.
+	Remarks []string `json:"remarks"`
 
-	model *onnx.Model
+	// Reference is how far ONNX Runtime lies from the float64 evaluator.
+	Reference        []OutputDrift `json:"reference"`
+	ReferenceSkipped string        `json:"reference_skipped,omitempty"` // why there is none
+
+	subject *subject
 }
 
 // ChangedTensor is an initializer whose numbers differ.
@@ -71,40 +90,63 @@ type ChangedTensor struct {
 	MaxRel   Number `json:"max_rel"` // MaxAbs over the largest absolute value of the first
 }
 
-// OutputDrift is how far an output of the second model is from the first's.
+// OutputDrift is how far one set of an output's values is from another.
 type OutputDrift struct {
 	Output   string `json:"output"`
-	Inputs   string `json:"inputs"` // "random" or "images"
+	Inputs   string `json:"inputs"` // "random", "images", or the file of inputs
+	Batch    int64  `json:"batch"`
 	MaxAbs   Number `json:"max_abs"`
 	MaxRel   Number `json:"max_rel"` // MaxAbs over the largest absolute value of the first
+	MeanAbs  Number `json:"mean_abs"`
+	Cosine   Number `json:"cosine"` // of the angle between the two as vectors
 	SameTop1 *int   `json:"same_top1,omitempty"`
 	Rows     int    `json:"rows,omitempty"` // of which SameTop1 have their maximum in the same column
 }
 
-// Verify gives the same inputs to two models and compares their outputs, their
-// graphs and their numbers, and has each file read by a second reader. It only
-// fails where a file can't be read or run; what it finds is in the result.
+// Verify checks model a, and, unless b is "", model b and how the two differ:
+// structure by the rules of ONNX's checker, every number by a second reader,
+// outputs on the same inputs in ONNX Runtime and in the float64 evaluator. A
+// model is an ONNX file, a checkpoint or a run's folder. It only fails where
+// one can't be read or run; what it finds is in the result.
 func Verify(ctx context.Context, a, b string, opt VerifyOptions) (*Verification, error) {
-	v := &Verification{Faults: []string{}, Structure: []string{}, Metadata: []string{}, Changed: []ChangedTensor{}, Outputs: []OutputDrift{}}
-	for i, path := range []string{a, b} {
+	paths := []string{a, b}
+	if b == "" {
+		paths = paths[:1]
+	}
+	v := &Verification{Faults: []string{}, Models: make([]VerifiedModel, len(paths)), Structure: []string{}, Metadata: []string{},
+		Changed: []ChangedTensor{}, Outputs: []OutputDrift{}}
+	defer v.close()
+	for i, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := v.read(i, path); err != nil {
+		if err := v.read(ctx, i, path, opt); err != nil {
 			return nil, fmt.Errorf("verifying %s: %w", path, err)
 		}
 	}
-	first, second := v.Models[0].model, v.Models[1].model
-	v.Structure = append(v.Structure, structureDifferences(first, second)...)
-	v.Metadata = append(v.Metadata, metadataDifferences(first, second)...)
-	if err := v.compareInitializers(first.Graph, second.Graph); err != nil {
-		return nil, err
+	if len(paths) == 2 {
+		first, second := v.Models[0].subject.model, v.Models[1].subject.model
+		v.Structure = append(v.Structure, structureDifferences(first, second)...)
+		v.Metadata = append(v.Metadata, metadataDifferences(first, second)...)
+		if err := v.compareInitializers(first.Graph, second.Graph); err != nil {
+			return nil, err
+		}
 	}
-	if err := v.run(ctx, a, b, opt); err != nil {
-		return nil, fmt.Errorf("comparing %s with %s: %w", a, b, err)
+	if err := v.run(ctx, opt); err != nil {
+		if len(v.Faults) == 0 || ctx.Err() != nil || ort.IsMissing(err) {
+			return nil, fmt.Errorf("running %s: %w", joined(paths), err)
+		}
+		v.Faults = append(v.Faults, err.Error()) // of a model that is broken anyway
 	}
 	v.judge(opt.Tolerance)
 	return v, nil
+}
+
+func joined(paths []string) string {
+	if len(paths) == 2 {
+		return paths[0] + " and " + paths[1]
+	}
+	return paths[0]
 }
 
 // Err is an error if the verdict is that one of the models is faulty.
@@ -113,6 +155,12 @@ func (v *Verification) Err() error {
 		return nil
 	}
 	return fmt.Errorf("verification found %d faults, the first: %s", len(v.Faults), v.Faults[0])
+}
+
+// Same reports whether nothing is wrong and the outputs are equal within the
+// tolerance.
+func (v *Verification) Same() bool {
+	return v.Verdict == VerdictSound || v.Verdict == VerdictIdentical || v.Verdict == VerdictEquivalent
 }
 
 func (v *Verification) judge(tolerance float64) {
@@ -126,6 +174,8 @@ func (v *Verification) judge(tolerance float64) {
 	switch {
 	case len(v.Faults) > 0:
 		v.Verdict = VerdictFaulty
+	case len(v.Models) == 1:
+		v.Verdict = VerdictSound
 	case len(v.Structure) == 0 && len(v.Changed) == 0 && same:
 		v.Verdict = VerdictIdentical
 	case same:
@@ -137,114 +187,17 @@ func (v *Verification) judge(tolerance float64) {
 	}
 }
 
+// mostFaults bounds the faults that are told of one file.
+const mostFaults = 20
+
 func (v *Verification) fault(path, format string, args ...any) {
 	v.Faults = append(v.Faults, path+": "+fmt.Sprintf(format, args...))
 }
 
-// read reads a model by both readers and checks its structure.
-func (v *Verification) read(i int, path string) error {
-	m := &v.Models[i]
-	m.Path, m.Unread = path, []string{}
-	if models.IsCheckpoint(path) {
-		return &models.Error{Path: path, Problem: "this is a checkpoint, and ONNX models are compared", Advice: "convert it first"}
-	}
-	var err error
-	if m.model, _, err = onnx.ReadModel(path); err != nil {
-		return err
-	}
-	if m.SHA256, m.Bytes, err = fileSum(path); err != nil {
-		return err
-	}
-	for _, p := range onnx.Check(m.model) {
-		v.fault(path, "%v", p)
-	}
-	read, err := readAgain(path)
-	if err != nil {
-		return err
-	}
-	for _, init := range m.model.Graph.Inits {
-		again := read[init.Name]
-		switch {
-		case again == nil:
-			v.fault(path, "a second reader finds no initializer %s", init.Name)
-		case again.skipped != "":
-			m.Unread = append(m.Unread, init.Name+": "+again.skipped)
-		case again.differs(init.Data):
-			v.fault(path, "a second reader finds other numbers in initializer %s", init.Name)
-		default:
-			m.ReadTwice++
+func (v *Verification) close() {
+	for i := range v.Models {
+		if s := v.Models[i].subject; s != nil {
+			s.close()
 		}
-		delete(read, init.Name)
 	}
-	for name := range read {
-		v.fault(path, "only a second reader finds initializer %s", name)
-	}
-	return nil
-}
-
-// fileSum returns a file's SHA-256 and length.
-func fileSum(path string) (string, int64, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", 0, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
-	return hex.EncodeToString(h.Sum(nil)), n, err
-}
-
-func (v *Verification) compareInitializers(a, b *onnx.Graph) error {
-	second := map[string]*onnx.Tensor{}
-	for _, init := range b.Inits {
-		second[init.Name] = init.Data
-	}
-	for _, init := range a.Inits {
-		x, y := init.Data, second[init.Name]
-		if y == nil || x.Type != y.Type || !slices.Equal(x.Dims, y.Dims) {
-			continue // a difference of structure
-		}
-		v.Initializers++
-		if string(x.Raw) == string(y.Raw) {
-			continue
-		}
-		p, err := x.Float64s()
-		if err != nil {
-			return fmt.Errorf("comparing initializer %s: %w", init.Name, err)
-		}
-		q, err := y.Float64s()
-		if err != nil {
-			return fmt.Errorf("comparing initializer %s: %w", init.Name, err)
-		}
-		c := ChangedTensor{Name: init.Name}
-		for i := range p {
-			if p[i] != q[i] {
-				c.Elements++
-			}
-		}
-		abs, rel := drift(p, q)
-		c.MaxAbs, c.MaxRel = Number(abs), Number(rel)
-		v.Changed = append(v.Changed, c)
-	}
-	return nil
-}
-
-// drift is the largest |q-p|, and that over the largest |p|. It is NaN where
-// only one of them is no number.
-func drift(p, q []float64) (abs, rel float64) {
-	largest := 0.0
-	for i := range p {
-		d := math.Abs(q[i] - p[i])
-		if p[i] == q[i] || math.IsNaN(p[i]) && math.IsNaN(q[i]) {
-			d = 0 // equal infinities too
-		}
-		if math.IsNaN(d) {
-			return d, d
-		}
-		abs, largest = max(abs, d), max(largest, math.Abs(p[i]))
-	}
-	if abs == 0 {
-		return 0, 0
-	}
-	return abs, abs / largest
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort/orttest"
 	"github.com/relevit/relevit/pipeline/picture"
@@ -123,8 +126,14 @@ func TestVerifyNamesTheChangedInitializerAndItsDrift(t *testing.T) {
 	if c.Name != "head.bias" || c.Elements != 1 || c.MaxAbs != 0.25 {
 		t.Errorf("changed %+v", c)
 	}
-	if d := v.Outputs[0]; math.Abs(float64(d.MaxAbs)-0.25) > 1e-6 || d.Rows != verifiedBatch {
-		t.Errorf("drift %+v, want 0.25 over %d rows", d, verifiedBatch)
+	for i, batch := range openBatches {
+		d := v.Outputs[i]
+		if math.Abs(float64(d.MaxAbs)-0.25) > 1e-6 || math.Abs(float64(d.MeanAbs)-0.05) > 1e-6 || int64(d.Rows) != batch || d.Batch != batch {
+			t.Errorf("drift %+v, want 0.25 and 0.05 on average over %d rows", d, batch)
+		}
+		if cos := float64(d.Cosine); cos > 0.9999 || cos < 0.5 {
+			t.Errorf("cosine %v of outputs that differ", cos)
+		}
 	}
 }
 
@@ -140,11 +149,18 @@ func TestVerifyFindsNaN(t *testing.T) {
 	}
 }
 
-func TestVerifyComparesPictures(t *testing.T) {
+func TestVerifyComparesPicturesAndFilesOfInputs(t *testing.T) {
 	orttest.Need(t)
 	model := tinyModel(t, 1, 17)
-	file := filepath.Join(t.TempDir(), "p.png")
-	if err := picture.NewRGB(40, 30).SavePNG(file); err != nil {
+	pictures := t.TempDir()
+	for _, name := range []string{"a.png", "b.png"} {
+		if err := picture.NewRGB(40, 30).SavePNG(filepath.Join(pictures, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	batch := filepath.Join(t.TempDir(), "batch.safetensors")
+	images := safetensors.Named{Name: "image", Tensor: onnx.FloatTensor(make([]float32, 4*3*16*16), 4, 3, 16, 16)}
+	if err := safetensors.Write(batch, []safetensors.Named{images}, nil); err != nil {
 		t.Fatal(err)
 	}
 	m, _, err := onnx.ReadModel(model)
@@ -156,17 +172,121 @@ func TestVerifyComparesPictures(t *testing.T) {
 	if err := onnx.WriteModel(silent, m, onnx.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	opt := VerifyOptions{Images: []string{pictures, filepath.Join(pictures, "a.png")}, Inputs: []string{batch}}
 	for _, first := range []string{model, silent} {
-		v, err := Verify(context.Background(), first, model, VerifyOptions{Images: []string{file}})
+		v, err := Verify(context.Background(), first, model, opt)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(v.Outputs) != 2 || v.Outputs[1].Inputs != file || *v.Outputs[1].SameTop1 != 1 {
+		if len(v.Outputs) != 4 || v.Outputs[2].Inputs != batch || *v.Outputs[2].SameTop1 != 4 || v.Outputs[3].Inputs != "images" || *v.Outputs[3].SameTop1 != 3 {
 			t.Errorf("outputs %+v", v.Outputs)
 		}
+		if r := v.Models[0].Reference; len(r) != 3 || r[2].Inputs != "images" {
+			t.Errorf("reference %+v", r)
+		}
 	}
-	if _, err := Verify(context.Background(), silent, silent, VerifyOptions{Images: []string{file}}); err == nil || !strings.Contains(err.Error(), models.MetaPreprocess) {
+	if _, err := Verify(context.Background(), silent, silent, opt); err == nil || !strings.Contains(err.Error(), models.MetaPreprocess) {
 		t.Errorf("without any preprocessing: %v", err)
+	}
+	images.Tensor = onnx.FloatTensor(make([]float32, 3*16*15), 1, 3, 16, 15)
+	if err := safetensors.Write(batch, []safetensors.Named{images}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Verify(context.Background(), model, "", VerifyOptions{Inputs: []string{batch}}); err == nil || !strings.Contains(err.Error(), "doesn't fit") {
+		t.Errorf("with inputs of another shape: %v", err)
+	}
+}
+
+func TestOneModelIsVerifiedAlone(t *testing.T) {
+	orttest.Need(t)
+	v := verify(t, tinyModel(t, 1, 17), "")
+	m := v.Models[0]
+	if v.Verdict != VerdictSound || !v.Same() || len(v.Models) != 1 || len(v.Outputs) != 0 {
+		t.Errorf("%+v", v)
+	}
+	if len(m.Reference) != 1 || m.Reference[0].MaxRel > 1e-4 || m.Reference[0].MaxAbs == 0 || *m.Reference[0].SameTop1 != 1 {
+		t.Errorf("reference %+v (%s): float32 is near float64, and not at it", m.Reference, m.ReferenceSkipped)
+	}
+	v, err := Verify(context.Background(), m.Path, "", VerifyOptions{Reference: ReferenceNever})
+	if err != nil || len(v.Models[0].Reference) != 0 || v.Models[0].ReferenceSkipped == "" {
+		t.Errorf("without reference: %+v, %v", v, err)
+	}
+}
+
+// A checkpoint is its own conversion, and a model in float16 is near its
+// original.
+func TestCheckpointsAndFloat16AreCompared(t *testing.T) {
+	orttest.Need(t)
+	c, _ := tinyCheckpoint(t, 1)
+	checkpoint := filepath.Join(t.TempDir(), "vit.safetensors")
+	if err := c.Save(checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	model := tinyModel(t, 1, 17)
+	v, err := Verify(context.Background(), checkpoint, model, VerifyOptions{Open: ModelOptions{Convert: models.Options{Heads: 2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Verdict != VerdictIdentical || v.Models[0].Kind != kindCheckpoint {
+		t.Errorf("checkpoint and conversion: %q, %v", v.Verdict, v.Structure)
+	}
+	m, _, err := onnx.ReadModel(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, init := range m.Graph.Inits {
+		if init.Name != "head.weight" {
+			continue
+		}
+		half, err := init.Data.As(onnx.Float16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Graph.Replace(init, castOf(m.Graph, half))
+	}
+	smaller := filepath.Join(t.TempDir(), "half.onnx")
+	if err := onnx.WriteModel(smaller, m, onnx.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	v = verify(t, model, smaller)
+	if d := v.Outputs[0]; v.Verdict != VerdictDifferent || d.MaxRel == 0 || d.MaxRel > 1e-2 || d.Cosine < 0.999 {
+		t.Errorf("%q, %+v", v.Verdict, d)
+	}
+	if !slices.ContainsFunc(v.Models[1].Unread, func(s string) bool { return strings.Contains(s, "float16") }) {
+		t.Errorf("the second reader reads no float16, and says %q", v.Models[1].Unread)
+	}
+}
+
+// castOf gives the graph a first node that casts an initializer to float32.
+func castOf(g *onnx.Graph, t *onnx.Tensor) *onnx.Value {
+	init := g.AddInit("head.weight.half", t)
+	n := &onnx.Node{Op: "Cast", Inputs: []*onnx.Value{init}, Attrs: []onnx.Attr{{Name: "to", Value: int64(onnx.Float)}}}
+	out := &onnx.Value{Name: g.Fresh("head.weight.cast"), Type: onnx.Float, Shape: init.Shape, Node: n}
+	n.Outputs = []*onnx.Value{out}
+	g.Nodes = slices.Insert(g.Nodes, 0, n)
+	return out
+}
+
+// TestReferenceNoticesAWrongEvaluation makes the evaluator's copy of the graph
+// another one than the runtime's.
+func TestReferenceNoticesAWrongEvaluation(t *testing.T) {
+	orttest.Need(t)
+	model := tinyModel(t, 1, 17)
+	v := &Verification{Models: make([]VerifiedModel, 1)}
+	defer v.close()
+	if err := v.read(context.Background(), 0, model, VerifyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, init := range v.Models[0].subject.graph.Inits {
+		if init.Name == "head.bias" {
+			init.Data = onnx.FloatTensor([]float32{1, 2, 3, 4, 5}, 5)
+		}
+	}
+	if err := v.run(context.Background(), VerifyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if v.judge(0); v.Verdict != VerdictFaulty || !strings.Contains(v.Faults[0], "float64 evaluator") {
+		t.Errorf("%q, %q", v.Verdict, v.Faults)
 	}
 }
 
@@ -177,7 +297,11 @@ func TestSecondReaderReadsTheBytesThemselves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := readAgain(model)
+	data, err := os.ReadFile(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := readAgain(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,8 +329,8 @@ func TestSecondReaderAgreesOnForeignFiles(t *testing.T) {
 		t.Skipf("needs %s", shared)
 	}
 	for _, path := range files {
-		v := &Verification{}
-		if err := v.read(0, path); err != nil {
+		v := &Verification{Models: make([]VerifiedModel, 1)}
+		if err := v.read(context.Background(), 0, path, VerifyOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		m := v.Models[0]

@@ -2,300 +2,203 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"math"
-	"math/rand/v2"
 	"slices"
 
-	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort"
-	"github.com/relevit/relevit/pipeline/picture"
 )
 
-// run gives the same inputs to both models and adds how far their outputs lie
-// apart.
-func (v *Verification) run(ctx context.Context, a, b string, opt VerifyOptions) error {
-	var sessions [2]*ort.Session
-	for i, path := range []string{a, b} {
-		s, err := ort.Open(path, opt.ORT)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		sessions[i] = s
-	}
-	size := v.pictureSize()
-	batch := int64(opt.Batch)
-	if batch == 0 {
-		batch = verifiedBatch
-	}
-	random, err := randomFeeds(sessions, batch, size, opt.Seed)
-	if err != nil {
-		return err
-	}
-	if err := v.compareOn(sessions, "random", random); err != nil {
-		return err
-	}
-	for _, path := range opt.Images {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		feeds, err := v.pictureFeeds(sessions, path)
-		if err != nil {
-			return err
-		}
-		if err := v.compareOn(sessions, path, feeds); err != nil {
-			return err
-		}
-	}
-	return nil
+// trial is one set of inputs for the models. Trials of the same inputs and
+// batch are added up.
+type trial struct {
+	inputs    string
+	batch     int64
+	feeds     func() ([]feed, error)
+	reference bool // also for the float64 evaluator
 }
 
-// feed is one input for both models.
+// feed is one input for every model.
 type feed struct {
-	names  [2]string // in either model
-	types  [2]onnx.DType
+	names  []string // in either model
+	types  []onnx.DType
 	values *onnx.Tensor // float32 or int64
 }
 
-// pair matches the second model's inputs with the first's: by name, or by
-// position where a name is missing.
-func pair(sessions [2]*ort.Session) ([][2]ort.Port, error) {
-	first, second := sessions[0].Inputs(), sessions[1].Inputs()
-	if len(first) != len(second) {
-		return nil, fmt.Errorf("the first takes %d inputs, the second %d: they can't be compared on the same ones", len(first), len(second))
-	}
-	out := make([][2]ort.Port, len(first))
-	for i, p := range first {
-		at := slices.IndexFunc(second, func(q ort.Port) bool { return q.Name == p.Name })
-		if at < 0 {
-			at = i
-		}
-		out[i] = [2]ort.Port{p, second[at]}
-	}
-	return out, nil
+// result is an output of one run.
+type result struct {
+	name   string
+	values []float64
+	shape  []int64
 }
 
-// randomFeeds makes normally distributed inputs, the same for the same seed.
-func randomFeeds(sessions [2]*ort.Session, batch int64, size [2]int64, seed uint64) ([]feed, error) {
-	ports, err := pair(sessions)
-	if err != nil {
-		return nil, err
-	}
-	rng := rand.New(rand.NewPCG(seed, 0))
-	var out []feed
-	for _, p := range ports {
-		dims, err := commonDims(p, batch, size)
-		if err != nil {
-			return nil, err
-		}
-		n := int64(1)
-		for _, d := range dims {
-			n *= d
-		}
-		f := feed{names: [2]string{p[0].Name, p[1].Name}, types: [2]onnx.DType{p[0].Type, p[1].Type}}
-		if p[0].Type.IsFloat() {
-			values := make([]float32, n)
-			for i := range values {
-				values[i] = float32(rng.NormFloat64())
-			}
-			f.values = onnx.FloatTensor(values, dims...)
-		} else {
-			f.values = onnx.Int64Tensor(make([]int64, n), dims...)
-		}
-		out = append(out, f)
-	}
-	return out, nil
-}
-
-// commonDims chooses sizes that fit both models' inputs. What both leave open is
-// the batch if it comes first, and the picture's size if it comes third or
-// fourth.
-func commonDims(p [2]ort.Port, batch int64, size [2]int64) ([]int64, error) {
-	a, b := p[0].Shape, p[1].Shape
-	if len(a) != len(b) {
-		return nil, fmt.Errorf("input %v of the first doesn't go with input %v of the second", p[0], p[1])
-	}
-	dims := make([]int64, len(a))
-	for i := range a {
-		switch {
-		case a[i].Known() && b[i].Known() && a[i].N != b[i].N:
-			return nil, fmt.Errorf("input %v of the first doesn't go with input %v of the second", p[0], p[1])
-		case a[i].Known():
-			dims[i] = a[i].N
-		case b[i].Known():
-			dims[i] = b[i].N
-		case i == 0:
-			dims[i] = batch
-		case len(a) == 4 && i == 1:
-			dims[i] = 3
-		case len(a) == 4:
-			dims[i] = size[i-2]
-		default:
-			return nil, fmt.Errorf("input %v leaves dimension %d open, and nothing tells which size is right", p[0], i)
-		}
-	}
-	return dims, nil
-}
-
-// pictureSize is what the models' metadata say of their input, or 224x224.
-func (v *Verification) pictureSize() [2]int64 {
-	if p, err := v.preprocessing(); err == nil {
-		return [2]int64{int64(p.Size[0]), int64(p.Size[1])}
-	}
-	return [2]int64{224, 224}
-}
-
-// preprocessing reads the preprocessing off the first model's metadata, or off
-// the second's where the first, as a foreign file, says nothing.
-func (v *Verification) preprocessing() (p picture.Preprocess, err error) {
+// run gives the same inputs to the models, and adds how far the second's
+// outputs lie from the first's and how far each lies from the evaluator's.
+func (v *Verification) run(ctx context.Context, opt VerifyOptions) error {
+	var ports [][]ort.Port
 	for _, m := range v.Models {
-		text, ok := m.model.Meta(models.MetaPreprocess)
-		if !ok {
-			continue
+		if err := m.subject.open(opt.ORT); err != nil {
+			return err
 		}
-		if err := json.Unmarshal([]byte(text), &p); err != nil {
-			return p, fmt.Errorf("%s of %s: %w", models.MetaPreprocess, m.Path, err)
+		ports = append(ports, m.subject.session.Inputs())
+	}
+	trials, err := v.trials(ports, opt)
+	if err != nil {
+		return err
+	}
+	for i := range v.Models {
+		v.Models[i].planReference(opt.Reference)
+	}
+	sums := newSums()
+	for done, t := range trials {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		return p, p.Validate()
-	}
-	return p, fmt.Errorf("no model's metadata have %s, so it isn't known how pictures become the input", models.MetaPreprocess)
-}
-
-// pictureFeeds prepares a picture as the models' metadata say.
-func (v *Verification) pictureFeeds(sessions [2]*ort.Session, path string) ([]feed, error) {
-	p, err := v.preprocessing()
-	if err != nil {
-		return nil, err
-	}
-	src, err := picture.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	ports, err := pair(sessions)
-	if err != nil {
-		return nil, err
-	}
-	h, w := int64(p.Size[0]), int64(p.Size[1])
-	dims, err := commonDims(ports[0], 1, [2]int64{h, w})
-	if err != nil {
-		return nil, err
-	}
-	if len(ports) != 1 || !slices.Equal(dims[1:], []int64{3, h, w}) {
-		return nil, fmt.Errorf("pictures can be given to models with one input (batch,3,%d,%d), not %v", h, w, ports[0][0])
-	}
-	one := make([]float32, 3*h*w)
-	var t picture.Transformer
-	if err := t.Image(one, src, p.EvalGeometry(src.W, src.H), p); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	batch := slices.Repeat(one, int(dims[0]))
-	return []feed{{names: [2]string{ports[0][0].Name, ports[0][1].Name},
-		types: [2]onnx.DType{ports[0][0].Type, ports[0][1].Type}, values: onnx.FloatTensor(batch, dims...)}}, nil
-}
-
-// buffer copies the values into an input of either model.
-func (f feed) buffer(which int) (*ort.Buffer, error) {
-	t := f.values
-	if t.Type == onnx.Float {
-		var err error
-		if t, err = t.As(f.types[which]); err != nil {
-			return nil, fmt.Errorf("input %s: %w", f.names[which], err)
+		if opt.OnProgress != nil {
+			opt.OnProgress(done, len(trials))
 		}
-	}
-	b, err := ort.NewBuffer(f.types[which], t.Dims...)
-	if err == nil && t.Type == b.Type() {
-		copy(b.Bytes(), t.Raw) // otherwise all is zero, in any type
-	}
-	return b, err
-}
-
-// compareOn runs both models on the same inputs.
-func (v *Verification) compareOn(sessions [2]*ort.Session, inputs string, feeds []feed) error {
-	var results [2]map[string]*ort.Buffer
-	for i, s := range sessions {
-		in := map[string]*ort.Buffer{}
-		for _, f := range feeds {
-			b, err := f.buffer(i)
-			if err != nil {
-				return err
-			}
-			defer b.Close()
-			in[f.names[i]] = b
-		}
-		out, err := s.Call(in)
+		feeds, err := t.feeds()
 		if err != nil {
 			return err
 		}
-		for _, b := range out {
-			defer b.Close()
-		}
-		results[i] = out
-	}
-	first, second := sessions[0].Outputs(), sessions[1].Outputs()
-	for i, p := range first {
-		x, y := results[0][p.Name], results[1][p.Name]
-		if y == nil && i < len(second) && len(first) == len(second) {
-			y = results[1][second[i].Name]
-		}
-		if y == nil || !slices.Equal(x.Shape(), y.Shape()) {
-			continue // a difference of structure
-		}
-		if err := v.compareOutput(p.Name, inputs, x, y); err != nil {
-			return fmt.Errorf("output %s: %w", p.Name, err)
+		if err := v.try(t, feeds, sums); err != nil {
+			return err
 		}
 	}
-	if len(v.Outputs) == 0 {
+	if opt.OnProgress != nil {
+		opt.OnProgress(len(trials), len(trials))
+	}
+	v.Outputs = append(v.Outputs, sums.list()...)
+	if len(v.Models) == 2 && len(v.Outputs) == 0 {
 		return fmt.Errorf("the models have no output of the same name and shape")
 	}
 	return nil
 }
 
-func (v *Verification) compareOutput(name, inputs string, x, y *ort.Buffer) error {
-	p, err := numbers(x)
-	if err != nil {
-		return err
-	}
-	q, err := numbers(y)
-	if err != nil {
-		return err
-	}
-	for i, values := range [][]float64{p, q} {
-		if slices.ContainsFunc(values, math.IsNaN) {
-			v.fault(v.Models[i].Path, "output %s holds NaN on %s inputs", name, inputs)
+// try runs every model on the feeds.
+func (v *Verification) try(t trial, feeds []feed, s *sums) error {
+	results := make([][]result, len(v.Models))
+	for i := range v.Models {
+		m := &v.Models[i]
+		var err error
+		if results[i], err = call(m.subject.session, i, feeds); err != nil {
+			return err
 		}
-	}
-	abs, rel := drift(p, q)
-	d := OutputDrift{Output: name, Inputs: inputs, MaxAbs: Number(abs), MaxRel: Number(rel)}
-	if shape := x.Shape(); len(shape) == 2 && shape[1] > 1 {
-		d.Rows = int(shape[0])
-		same := 0
-		for r := range d.Rows {
-			row := func(v []float64) []float64 { return v[r*int(shape[1]) : (r+1)*int(shape[1])] }
-			if top(row(p)) == top(row(q)) {
-				same++
+		for _, r := range results[i] {
+			var d drift
+			if d.add(r.values, r.values); d.missing {
+				v.fault(m.Path, "output %s holds NaN on %s inputs", r.name, t.inputs)
 			}
 		}
-		d.SameTop1 = &same
+		if t.reference && m.ReferenceSkipped == "" {
+			if err := v.compareReference(i, t, feeds, results[i]); err != nil {
+				return fmt.Errorf("%s: %w", m.Path, err)
+			}
+		}
 	}
-	v.Outputs = append(v.Outputs, d)
+	if len(results) < 2 {
+		return nil
+	}
+	for k, x := range results[0] {
+		at := slices.IndexFunc(results[1], func(y result) bool { return y.name == x.name })
+		if at < 0 && len(results[0]) == len(results[1]) {
+			at = k
+		}
+		if at < 0 || !slices.Equal(x.shape, results[1][at].shape) {
+			continue // a difference of structure
+		}
+		s.add(t, x, results[1][at])
+	}
 	return nil
 }
 
-func numbers(b *ort.Buffer) ([]float64, error) {
-	t := onnx.Tensor{Type: b.Type(), Dims: b.Shape(), Raw: b.Bytes()}
-	return t.Float64s()
+// call runs one model.
+func call(s *ort.Session, which int, feeds []feed) ([]result, error) {
+	in := map[string]*ort.Buffer{}
+	for _, f := range feeds {
+		b, err := f.buffer(which)
+		if err != nil {
+			return nil, err
+		}
+		defer b.Close()
+		in[f.names[which]] = b
+	}
+	out, err := s.Call(in)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range out {
+		defer b.Close()
+	}
+	var results []result
+	for _, p := range s.Outputs() {
+		b := out[p.Name]
+		t := onnx.Tensor{Type: b.Type(), Dims: b.Shape(), Raw: b.Bytes()}
+		values, err := t.Float64s()
+		if err != nil {
+			return nil, fmt.Errorf("output %s: %w", p.Name, err)
+		}
+		results = append(results, result{p.Name, values, b.Shape()})
+	}
+	return results, nil
 }
 
-// top is the index of the largest number, the first of several.
-func top(v []float64) int {
-	best := 0
-	for i, x := range v {
-		if x > v[best] {
-			best = i
-		}
+// buffer copies the values into an input of a model.
+func (f feed) buffer(which int) (*ort.Buffer, error) {
+	t, err := f.tensor(which)
+	if err != nil {
+		return nil, err
 	}
-	return best
+	b, err := ort.NewBuffer(t.Type, t.Dims...)
+	if err == nil {
+		copy(b.Bytes(), t.Raw)
+	}
+	return b, err
+}
+
+// tensor is the feed in the type that a model takes.
+func (f feed) tensor(which int) (*onnx.Tensor, error) {
+	want := f.types[which]
+	switch {
+	case f.values.Type == want:
+		return f.values, nil
+	case f.values.Type.IsFloat() && want.IsFloat():
+		t, err := f.values.As(want)
+		if err != nil {
+			return nil, fmt.Errorf("input %s: %w", f.names[which], err)
+		}
+		return t, nil
+	case want.Size() == 0:
+		return nil, fmt.Errorf("input %s takes %v, which can't be made up", f.names[which], want)
+	}
+	zero := &onnx.Tensor{Type: want, Dims: f.values.Dims} // in any type
+	zero.Raw = make([]byte, f.values.Count()*int64(want.Size()))
+	return zero, nil
+}
+
+// sums adds up drifts by output, inputs and batch, and keeps their order.
+type sums struct {
+	drifts map[OutputDrift]*drift
+	order  []OutputDrift
+}
+
+func newSums() *sums { return &sums{drifts: map[OutputDrift]*drift{}} }
+
+func (s *sums) add(t trial, x, y result) {
+	key := OutputDrift{Output: x.name, Inputs: t.inputs, Batch: t.batch}
+	d := s.drifts[key]
+	if d == nil {
+		d = &drift{}
+		s.drifts[key], s.order = d, append(s.order, key)
+	}
+	d.add(x.values, y.values)
+	d.addRows(x.values, y.values, x.shape)
+}
+
+func (s *sums) list() []OutputDrift {
+	var out []OutputDrift
+	for _, key := range s.order {
+		out = append(out, s.drifts[key].output(key.Output, key.Inputs, key.Batch))
+	}
+	return out
 }

@@ -1,0 +1,233 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
+	"github.com/relevit/relevit/onnx/passes"
+)
+
+// subject is a model that is being verified.
+type subject struct {
+	path    string // as given, for messages
+	file    string // the ONNX file, "" for a checkpoint
+	folder  string // a temporary one, to be removed
+	doc     *onnx.Document
+	model   *onnx.Model
+	graph   *onnx.Graph // a copy in the working dialect, nil where it can't be raised
+	session *ort.Session
+}
+
+func (s *subject) close() {
+	if s.session != nil {
+		s.session.Close()
+	}
+	if s.folder != "" {
+		os.RemoveAll(s.folder)
+	}
+}
+
+// open opens the session. A checkpoint's model was never written.
+func (s *subject) open(opt ort.Options) (err error) {
+	if s.file != "" {
+		s.session, err = ort.Open(s.file, opt)
+		return err
+	}
+	opt.Name = s.path
+	s.session, err = ort.NewSession(s.doc.Bytes(), opt)
+	return err
+}
+
+// Kinds of sources that are verified.
+const (
+	kindONNX       = "onnx"
+	kindCheckpoint = "checkpoint"
+	kindRun        = "run"
+)
+
+// read reads a model by both readers and checks its structure.
+func (v *Verification) read(ctx context.Context, i int, path string, opt VerifyOptions) error {
+	m := &v.Models[i]
+	m.Path, m.Kind, m.Unread, m.Remarks, m.Reference = path, kindONNX, []string{}, []string{}, []OutputDrift{}
+	m.subject = &subject{path: path, file: path}
+	s := m.subject
+	var err error
+	switch {
+	case IsRun(path):
+		m.Kind = kindRun
+		err = v.readRun(ctx, s, opt)
+	case models.IsCheckpoint(path):
+		m.Kind, s.file = kindCheckpoint, ""
+		err = s.convert(opt.Open)
+	default:
+		s.model, s.doc, err = onnx.ReadModel(path)
+	}
+	if err != nil {
+		return err
+	}
+	if m.SHA256, m.Bytes, err = s.sum(); err != nil {
+		return err
+	}
+	faults, remarks, graph := soundness(s.model, s.doc)
+	for _, f := range faults {
+		v.fault(path, "%s", f)
+	}
+	m.Remarks = append(m.Remarks, remarks...)
+	s.graph, m.Initializers = graph, len(s.model.Graph.Inits)
+	faults, m.Unread, m.ReadTwice, err = s.secondReading()
+	for _, f := range faults {
+		v.fault(path, "%s", f)
+	}
+	return err
+}
+
+// convert makes a checkpoint's model in memory.
+func (s *subject) convert(opt ModelOptions) error {
+	m, err := OpenModel(s.path, opt)
+	if err != nil {
+		return err
+	}
+	s.doc, s.model = m.Document, m.Source
+	return nil
+}
+
+// readRun exports a run into a temporary folder, and checks the graphs that the
+// run keeps. The export's graph must be the one that the run started from.
+func (v *Verification) readRun(ctx context.Context, s *subject, opt VerifyOptions) error {
+	var err error
+	if s.folder, err = os.MkdirTemp("", "relevit-verify-"); err != nil {
+		return err
+	}
+	s.file = filepath.Join(s.folder, "model.onnx")
+	if _, err := Export(ctx, s.path, s.file, ExportOptions{Version: opt.Open.Version}); err != nil {
+		return err
+	}
+	if s.model, s.doc, err = onnx.ReadModel(s.file); err != nil {
+		return err
+	}
+	kept, err := filepath.Glob(filepath.Join(s.path, artifactsName, "*.onnx"))
+	if err != nil {
+		return err
+	}
+	for _, path := range kept {
+		model, doc, err := onnx.ReadModel(path)
+		if err != nil {
+			return err
+		}
+		faults, _, _ := soundness(model, doc)
+		for _, f := range faults {
+			v.fault(path, "%s", f)
+		}
+		if filepath.Base(path) != sourceArtifact {
+			continue
+		}
+		for _, d := range structureDifferences(model, s.model) {
+			v.fault(s.path, "exporting it would change the graph: %s", d)
+		}
+	}
+	return nil
+}
+
+// sum returns the SHA-256 and length of what was given, or of the model that
+// was made of a folder.
+func (s *subject) sum() (string, int64, error) {
+	path := s.path
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		if s.file == "" {
+			data := s.doc.Bytes()
+			sum := sha256.Sum256(data)
+			return hex.EncodeToString(sum[:]), int64(len(data)), nil
+		}
+		path = s.file
+	}
+	return fileSum(path)
+}
+
+// fileSum returns a file's SHA-256 and length.
+func fileSum(path string) (string, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), n, err
+}
+
+// soundness applies the rules of ONNX's checker to a model as it is decoded and
+// as it lies in its file, and infers types and shapes on a copy that is raised
+// to the working dialect. It returns the copy, nil where it can't be raised.
+func soundness(m *onnx.Model, d *onnx.Document) (faults, remarks []string, raised *onnx.Graph) {
+	for _, p := range append(onnx.Check(m), d.Check()...) {
+		faults = append(faults, p.String())
+	}
+	if n := len(faults); n > mostFaults {
+		faults = append(faults[:mostFaults], fmt.Sprintf("and %d more", n-mostFaults))
+	}
+	for _, p := range onnx.Oddities(m) {
+		remarks = append(remarks, p.String())
+	}
+	if len(faults) > 0 {
+		return faults, remarks, nil
+	}
+	g, _ := m.Graph.Clone()
+	opset := m.OpsetVersion("")
+	err := passes.Inline(g, m.Bodies, opset)
+	if err == nil {
+		err = g.Sort()
+	}
+	if err == nil {
+		err = passes.Raise(g, opset)
+	}
+	var refused *passes.RaiseError
+	switch {
+	case errors.As(err, &refused):
+		return faults, append(remarks, "types and shapes were not inferred: "+err.Error()), nil
+	case err != nil:
+		return append(faults, "types and shapes: "+err.Error()), remarks, nil
+	}
+	return faults, remarks, g
+}
+
+// secondReading compares every initializer with what another reader reads.
+func (s *subject) secondReading() (faults, unread []string, twice int, err error) {
+	data := []byte(nil)
+	if s.file == "" {
+		data = s.doc.Bytes()
+	} else if data, err = os.ReadFile(s.file); err != nil {
+		return nil, nil, 0, err
+	}
+	read, err := readAgain(data)
+	if err != nil {
+		return nil, nil, 0, fmt.Errorf("a second reader can't read %s: %w", s.path, err)
+	}
+	unread = []string{}
+	for _, init := range s.model.Graph.Inits {
+		again := read[init.Name]
+		switch {
+		case again == nil:
+			faults = append(faults, "a second reader finds no initializer "+init.Name)
+		case again.skipped != "":
+			unread = append(unread, init.Name+": "+again.skipped)
+		case again.differs(init.Data):
+			faults = append(faults, "a second reader finds other numbers in initializer "+init.Name)
+		default:
+			twice++
+		}
+		delete(read, init.Name)
+	}
+	for name := range read {
+		faults = append(faults, "only a second reader finds initializer "+name)
+	}
+	return faults, unread, twice, nil
+}
