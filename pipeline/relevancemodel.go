@@ -84,7 +84,7 @@ func WithRelevance(m *onnx.Model, o RelevanceOptions) (*onnx.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	ends, target, relevance, err := explain(g, o)
+	ends, target, relevance, err := emitRelevance(g, o)
 	if err != nil {
 		return nil, err
 	}
@@ -140,8 +140,8 @@ func freeName(g *onnx.Graph, name string) error {
 	return nil
 }
 
-// explain emits the relevance map of a target class behind a prepared graph.
-func explain(g *onnx.Graph, o RelevanceOptions) (ends RelevanceEnds, target, relevance *onnx.Value, err error) {
+// emitRelevance emits the relevance map of a target class behind a prepared graph.
+func emitRelevance(g *onnx.Graph, o RelevanceOptions) (ends RelevanceEnds, target, relevance *onnx.Value, err error) {
 	found, err := models.Find(g, o.Find)
 	if err == nil {
 		err = found.Err()

@@ -14,6 +14,11 @@ var imageExtensions = []string{".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif",
 
 const maskExtension = ".png"
 
+// IsImage reports whether a file's name is that of an image.
+func IsImage(name string) bool {
+	return slices.Contains(imageExtensions, strings.ToLower(filepath.Ext(name)))
+}
+
 // Tree lists images/CLASS/NAME.jpg with masks/CLASS/NAME.png, sorted by class
 // and name; masks is empty for a data set without. Class is the folder's name,
 // Label is NoLabel. Hidden files, and files that are no images by their
@@ -86,7 +91,7 @@ func folder(images, masks string) ([]Sample, error) {
 	var samples []Sample
 	byStem := map[string]string{}
 	for _, name := range files {
-		if !slices.Contains(imageExtensions, strings.ToLower(filepath.Ext(name))) {
+		if !IsImage(name) {
 			continue
 		}
 		stem := strings.TrimSuffix(name, filepath.Ext(name))

@@ -1,0 +1,209 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/relevit/relevit/onnx/ort"
+	"github.com/relevit/relevit/pipeline/dataset"
+	"github.com/relevit/relevit/pipeline/picture"
+)
+
+// ExplainOptions say what Explain shows of which pictures.
+type ExplainOptions struct {
+	Model  string   // ONNX file with or without relevance, checkpoint, or run
+	Inputs []string // pictures, and folders whose pictures are taken at any depth
+	Output string   // folder
+
+	Target  string  // class to explain: an index or a name, TargetTop1 or "", TargetLabel
+	Classes string  // table of classes, for names and labels; empty: the model's own names
+	Opacity float64 // of the map over the picture, 0 to 1
+	Batch   int     // pictures at once; 0: 8
+	Strict  bool    // a picture that can't be decoded is an error
+
+	Relevance  RelevanceOptions
+	Open       ModelOptions
+	ORT        ort.Options
+	OnStart    func(pictures int)     // once, before the first; may be nil
+	OnProgress func(done, total int)  // after every batch; may be nil
+	OnSkipped  func(path, why string) // of a picture; may be nil
+	OnWarning  func(text string)      // may be nil
+}
+
+// ErrUndecodable says that none of the pictures could be explained.
+var ErrUndecodable = errors.New("no picture could be decoded")
+
+// explanationName is the file in which Explain lists what it found.
+const explanationName = "explain.json"
+
+// Explanation is what Explain found and wrote, as in explain.json.
+type Explanation struct {
+	Model    string             `json:"model"`
+	Method   string             `json:"method"`
+	Target   string             `json:"target"`
+	Size     [2]int             `json:"size"` // rows, columns of every map
+	Output   string             `json:"output"`
+	Pictures []ExplainedPicture `json:"pictures"`
+	Skipped  []SkippedPicture   `json:"skipped,omitempty"`
+}
+
+// ExplainedPicture is one picture's classes and the files of its map, below the
+// folder of explain.json.
+type ExplainedPicture struct {
+	Picture  string        `json:"picture"`
+	Target   ScoredClass   `json:"target"`             // whose relevance it is
+	Top      []ScoredClass `json:"top"`                // the most probable, at most 5
+	Constant bool          `json:"constant,omitempty"` // the relevance is the same everywhere
+	Overlay  string        `json:"overlay"`            // 8-bit PNG: the picture as the model saw it, under the map
+	Map      string        `json:"map"`                // NumPy array (H,W) float32
+	MapPNG   string        `json:"map_png"`            // 16-bit PNG
+}
+
+// ScoredClass is a class with its probability.
+type ScoredClass struct {
+	Class       int    `json:"class"`
+	Name        string `json:"name,omitempty"`
+	Probability Number `json:"probability"`
+}
+
+// SkippedPicture is a picture that couldn't be decoded.
+type SkippedPicture struct {
+	Picture string `json:"picture"`
+	Reason  string `json:"reason"`
+}
+
+// Explain writes relevance maps of pictures: for each an overlay and the map
+// itself, and explain.json for all, also when it is interrupted. Folders keep
+// their structure. Pictures that can't be decoded are left out and listed,
+// unless opt.Strict.
+func Explain(ctx context.Context, opt ExplainOptions) (*Explanation, error) {
+	if opt.Batch < 1 {
+		opt.Batch = 8
+	}
+	m, err := openForRelevance(opt.Model, opt.Open)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range m.Warnings {
+		opt.warn(opt.Model + ": " + w)
+	}
+	sitters, err := listSitters(opt.Inputs)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := newTargets(m, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := targets.assign(sitters); err != nil {
+		return nil, err
+	}
+	x, err := NewExplainer(m, min(opt.Batch, len(sitters)), opt.Relevance, opt.ORT)
+	if err != nil {
+		return nil, err
+	}
+	defer x.Close()
+	r := &explaining{opt: opt, explainer: x, sitters: sitters, names: targets.names, preprocess: m.Preprocess}
+	r.result = Explanation{Model: opt.Model, Method: "relevance", Target: targets.text, Size: x.Size, Output: opt.Output, Pictures: []ExplainedPicture{}}
+	if err := os.MkdirAll(opt.Output, 0o777); err != nil {
+		return nil, fmt.Errorf("writing to %s: %w", opt.Output, err)
+	}
+	err = r.run(ctx)
+	if writeErr := r.finish(); err == nil {
+		err = writeErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &r.result, nil
+}
+
+func (o *ExplainOptions) warn(text string) {
+	if o.OnWarning != nil {
+		o.OnWarning(text)
+	}
+}
+
+// explaining is an Explain at work.
+type explaining struct {
+	opt        ExplainOptions
+	explainer  *Explainer
+	sitters    []sitter
+	names      []string // of the classes, nil where unknown
+	preprocess picture.Preprocess
+
+	mu     sync.Mutex
+	done   []*ExplainedPicture // by sitter; nil until written
+	result Explanation
+}
+
+// run explains batch after batch; goroutines write what one found while the
+// next is computed.
+func (r *explaining) run(ctx context.Context) error {
+	samples := make([]dataset.Sample, len(r.sitters))
+	for i, s := range r.sitters {
+		samples[i] = dataset.Sample{ID: s.name, ImagePath: s.path, Label: int(s.class)}
+	}
+	r.done = make([]*ExplainedPicture, len(samples))
+	l, err := dataset.NewLoader(samples, dataset.Options{Batch: r.explainer.Batch, Slots: r.explainer.Slots(), Preprocess: r.preprocess,
+		Strict: r.opt.Strict, OnCorrupt: r.skip})
+	if err != nil {
+		return err
+	}
+	if r.opt.OnStart != nil {
+		r.opt.OnStart(len(samples))
+	}
+	w := newWriters()
+	count := 0
+	err = r.explainer.Each(ctx, l, func(e Explained) error {
+		w.add(func() error { return r.write(e) })
+		return w.failed()
+	}, func(pictures int) {
+		count += pictures
+		if r.opt.OnProgress != nil {
+			r.opt.OnProgress(count, len(samples))
+		}
+	})
+	if closeErr := w.close(); err == nil || errors.Is(err, context.Canceled) && closeErr != nil {
+		err = closeErr
+	}
+	if err == nil && len(r.result.Skipped) == len(samples) {
+		err = &dataset.Error{Kind: ErrUndecodable, Path: r.result.Skipped[0].Picture, Found: r.result.Skipped[0].Reason}
+	}
+	return err
+}
+
+// skip notes a picture that can't be decoded.
+func (r *explaining) skip(c dataset.Corrupt) {
+	why := c.Err
+	if e := (*picture.Error)(nil); errors.As(why, &e) {
+		why = e.Err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Skipped = append(r.result.Skipped, SkippedPicture{c.Sample.ImagePath, why.Error()})
+	if r.opt.OnSkipped != nil {
+		r.opt.OnSkipped(c.Sample.ImagePath, why.Error())
+	}
+}
+
+// finish writes explain.json.
+func (r *explaining) finish() error {
+	for _, p := range r.done {
+		if p != nil {
+			r.result.Pictures = append(r.result.Pictures, *p)
+		}
+	}
+	return WriteFile(filepath.Join(r.opt.Output, explanationName), func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r.result)
+	})
+}
