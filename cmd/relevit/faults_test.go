@@ -278,7 +278,7 @@ func modelFaults() []fault {
 		for _, command := range []string{"inspect BAD", "convert BAD -o x.onnx", "export BAD -o x.safetensors", "verify BAD model.onnx", "verify model.onnx BAD",
 			"finetune -c c.yaml --set model=BAD -o run", "trace -m BAD --inputs batch.safetensors -o x.safetensors"} {
 			says := f.says
-			if strings.HasPrefix(command, "convert") && f.what != "folder" && f.what != "nothing" && f.what != "forbidden" && f.file == "bad.onnx" {
+			if strings.HasPrefix(command, "convert") && (f.what == "truncated ONNX" || f.what == "text") {
 				says = "no checkpoint but an ONNX model"
 			}
 			if strings.HasPrefix(command, "verify") && f.what == "truncated safetensors" {
