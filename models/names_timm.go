@@ -15,6 +15,7 @@ var timmNaming = &naming{
 	rules: []rule{
 		{from: "register_tokens", to: "reg_token"}, // DINOv2
 		{from: "storage_tokens", to: "reg_token"},  // DINOv3
+		{from: "rope.freqs", to: "rope.freqs", as: learned},
 		{from: "blocks.#.attn.q_proj.*", to: "blocks.#.attn.qkv.*"},
 		{from: "blocks.#.attn.k_proj.*", to: "blocks.#.attn.qkv.*", slot: 1},
 		{from: "blocks.#.attn.v_proj.*", to: "blocks.#.attn.qkv.*", slot: 2},
@@ -40,6 +41,10 @@ var timmNaming = &naming{
 		{from: "fc.*", to: "head.*"},
 	},
 }
+
+// learned are rotary frequencies (2,blocks,heads,frequencies) that were trained.
+// Of fewer axes they are tables, which follow from the sizes.
+func learned(dims []int64) (part, []int64, bool) { return part{}, dims, len(dims) == 4 }
 
 // chunk is DINOv2's and DINOv3's number of a group of blocks, before the
 // block's own.

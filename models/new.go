@@ -32,12 +32,9 @@ func NewArchitecture(spec string) (*Architecture, error) {
 
 // architecture is what timm's constructor makes of its arguments.
 func (p *args) architecture() *Architecture {
-	class := or(p.Class, "VisionTransformer")
-	plain := class == "VisionTransformer"
-	pool := or(p.Pool, "avg")
-	if p.Pool == nil && plain {
-		pool = "token"
-	}
+	class := or(p.Class, plainClass)
+	plain := class == plainClass
+	pool := or(p.Pool, defaultPool(class))
 	a := &Architecture{
 		Name: p.Architecture, Family: familyOf(p.Architecture),
 		ImageSize: or(p.Image, pair{224, 224}), Patch: or(p.Patch, pair{16, 16}), Channels: or(p.Channels, 3), Classes: or(p.Classes, 1000),
@@ -50,13 +47,14 @@ func (p *args) architecture() *Architecture {
 		QKNorm: or(p.QKNorm, false), AttnNorm: or(p.AttnNorm, false), AttnGate: or(p.AttnGate, false),
 		MLP: p.mlp(), MLPNorm: or(p.MLPNorm, false), AttnScale: or(p.AttnScale, false),
 		PreNorm: or(p.PreNorm, false), EmbedNorm: p.EmbedNorm != nil,
-		HeadBias: true, Norm: p.norm(), Eps: or(p.Eps, 1e-6), Labels: p.Labels,
+		Norm: p.norm(), Eps: or(p.Eps, 1e-6), Labels: p.Labels,
 	}
-	a.AttnWidth, a.DistHead, a.PatchBias = a.Width, a.DistToken, !a.PreNorm
+	a.HeadBias, a.DistHead = a.Classes > 0, a.Classes > 0 && a.DistToken
+	a.AttnWidth, a.PatchBias = a.Width, !a.PreNorm
 	a.NormBias = a.Norm == "layernorm"
 	a.KeyBias = a.QKVBias && (plain || class == "Eva" && or(p.AttnType, "eva") == "rope")
 	a.LayerScale = p.InitValues != nil && *p.InitValues != 0 && a.Block != blockPost
-	a.Activation = p.activation(a.MLP)
+	a.Activation = p.activation(a.MLP, class)
 	a.FCNorm = or(p.FCNorm, pool == "avg" || plain && (pool == "max" || pool == "avgmax"))
 	a.FinalNorm = or(p.FinalNorm, true) && !a.FCNorm
 	if plain {
@@ -124,12 +122,24 @@ func (p *args) norm() string {
 	return "layernorm"
 }
 
-// activation is the nonlinearity of a kind of MLP. SwiGLU's is its gate's.
-func (p *args) activation(mlp string) string {
-	if p.Act == nil && mlp == mlpGated {
+// activation is the nonlinearity of a kind of MLP in a model of a class of
+// timm's, if it is known. VisionTransformer gives SwiGLU its own, too.
+func (p *args) activation(mlp, class string) string {
+	if p.Act == nil && mlp == mlpGated && class != plainClass {
 		return "silu"
 	}
 	return or(p.Act, "gelu")
+}
+
+// plainClass is timm's class of models that are neither Eva nor Beit.
+const plainClass = "VisionTransformer"
+
+// defaultPool is the pooling of a class of timm's where nothing else is stated.
+func defaultPool(class string) string {
+	if class == plainClass {
+		return "token"
+	}
+	return "avg"
 }
 
 // rotary is how arguments say that positions rotate; nil if they don't.

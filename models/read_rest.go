@@ -21,17 +21,27 @@ func (r *reading) rest(Options) error {
 		a.PoolPrefix = *v
 	}
 	act, _ := say(r, func(s *args) *string { return s.Act })
-	a.Activation = (&args{Act: act}).activation(a.MLP)
+	a.Activation = (&args{Act: act}).activation(a.MLP, r.class())
 	r.norms()
 	return r.rotary()
+}
+
+// class is timm's class of the model, empty where nobody says it.
+func (r *reading) class() string {
+	v, _ := say(r, func(s *args) *string { return s.Class })
+	return or(v, "")
 }
 
 // pooling tells how tokens become one vector.
 func (r *reading) pooling() {
 	a := r.a
-	a.Pool = "token"
-	if a.FCNorm || !a.ClassToken {
+	switch class := r.class(); {
+	case class != "":
+		a.Pool = defaultPool(class)
+	case a.FCNorm || !a.ClassToken:
 		a.Pool = "avg"
+	default:
+		a.Pool = "token"
 	}
 	if v, _ := say(r, func(s *args) *string { return s.Pool }); v != nil && *v != "map" && *v != "" {
 		a.Pool = *v
