@@ -90,7 +90,8 @@ const (
 	mlpGateLast = "GluMlp"
 )
 
-// Grid is the number of patches, rows and columns.
+// Grid is the number of patches, rows and columns. Pixels beyond the last whole
+// patch aren't seen.
 func (a *Architecture) Grid() [2]int {
 	return [2]int{a.ImageSize[0] / a.Patch[0], a.ImageSize[1] / a.Patch[1]}
 }
@@ -205,8 +206,8 @@ func (a *Architecture) Validate() error {
 		}
 	}
 	switch {
-	case a.ImageSize[0] < a.Patch[0] || a.ImageSize[1] < a.Patch[1] || a.ImageSize[0]%a.Patch[0] != 0 || a.ImageSize[1]%a.Patch[1] != 0:
-		return fmt.Errorf("impossible architecture: img_size %dx%d is no multiple of patch_size %dx%d",
+	case a.ImageSize[0] < a.Patch[0] || a.ImageSize[1] < a.Patch[1]:
+		return fmt.Errorf("impossible architecture: img_size %dx%d is less than patch_size %dx%d",
 			a.ImageSize[0], a.ImageSize[1], a.Patch[0], a.Patch[1])
 	case max(a.ImageSize[0], a.ImageSize[1]) > 1<<16 || a.Patches() > 1<<16:
 		return fmt.Errorf("impossible architecture: img_size %dx%d has %d patches, at most %d are supported", a.ImageSize[0], a.ImageSize[1], a.Patches(), 1<<16)

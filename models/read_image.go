@@ -1,6 +1,9 @@
 package models
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // image finds the image's size, the grid of the checkpoint's positions, and
 // whether prefix tokens have positions. --image-size is the size that the model
@@ -12,9 +15,10 @@ func (r *reading) image(opt Options) error {
 		return err
 	}
 	target := opt.ImageSize
-	if v, s := say(r, func(s *args) *pair { return s.Image }); target == [2]int{} && v != nil && (s.explicit || grid == [2]int{}) {
+	v, s := say(r, func(s *args) *pair { return s.Image })
+	if target == [2]int{} && v != nil && (s.explicit || grid == [2]int{} || grid == r.gridOf(*v)) {
 		target = *v
-		if err := r.divides(target, s.source, s.explicit); err != nil {
+		if err := r.divides(target, grid, s.source, s.explicit); err != nil {
 			return err
 		}
 	}
@@ -27,7 +31,7 @@ func (r *reading) image(opt Options) error {
 		a.ImageSize = [2]int{max(1, 224/a.Patch[0]) * a.Patch[0], max(1, 224/a.Patch[1]) * a.Patch[1]}
 		r.warn("positions fit pictures of any size; %dx%d is taken, state another by --image-size", a.ImageSize[0], a.ImageSize[1])
 	}
-	if err := r.divides(a.ImageSize, "as stated", opt.ImageSize != [2]int{}); err != nil {
+	if err := r.divides(a.ImageSize, grid, "as stated", opt.ImageSize != [2]int{}); err != nil {
 		return err
 	}
 	if now := a.Grid(); grid != [2]int{} && now != grid {
@@ -37,10 +41,12 @@ func (r *reading) image(opt Options) error {
 	return nil
 }
 
-// divides checks that patches cut a picture without a rest.
-func (r *reading) divides(size [2]int, source string, usage bool) error {
+// divides checks that patches cut a picture without a rest. Only a size that is
+// stated as the model's own may have one, as SigLIP's 384 has with patches of 14.
+func (r *reading) divides(size, own [2]int, source string, usage bool) error {
 	p := r.a.Patch
-	if size[0] >= p[0] && size[1] >= p[1] && size[0]%p[0] == 0 && size[1]%p[1] == 0 {
+	stated := slices.ContainsFunc(r.statements, func(s *statement) bool { return s.args.Image != nil && [2]int(*s.args.Image) == size })
+	if g := r.gridOf(size); g != [2]int{} && (g == own && stated || size[0]%p[0] == 0 && size[1]%p[1] == 0) {
 		return nil
 	}
 	rounded := func(i int) int { return max(1, (size[i]+p[i]/2)/p[i]) * p[i] }
@@ -84,11 +90,11 @@ func (r *reading) ownGrid(target [2]int) ([2]int, error) {
 	if g, ok := r.statedGrid(wanted); ok {
 		return g, nil
 	}
-	if g, ok := r.squareGrid(count, false); ok && wanted(g) {
-		return g, nil
-	}
 	if t := r.gridOf(target); t != [2]int{} && wanted(t) {
 		return t, nil
+	}
+	if g, ok := r.squareGrid(count, false); ok && wanted(g) {
+		return g, nil
 	}
 	if g, ok := r.squareGrid(count, true); ok && wanted(g) {
 		r.warn("the image size is a guess: the %d position embeddings are taken for %dx%d patches without the prefix tokens, as %d are no square; "+
@@ -99,10 +105,10 @@ func (r *reading) ownGrid(target [2]int) ([2]int, error) {
 		"the %d position embeddings (%d without the prefix tokens) are no square grid, so the tensors don't tell the image size", count, count-a.Prefix())
 }
 
-// gridOf is the number of patches of a picture, zero where they don't divide it.
+// gridOf is the number of whole patches of a picture, zero where there is none.
 func (r *reading) gridOf(size [2]int) [2]int {
 	p := r.a.Patch
-	if size[0] < p[0] || size[1] < p[1] || size[0]%p[0] != 0 || size[1]%p[1] != 0 {
+	if size[0] < p[0] || size[1] < p[1] {
 		return [2]int{}
 	}
 	return [2]int{size[0] / p[0], size[1] / p[1]}
@@ -117,7 +123,7 @@ func (r *reading) statedGrid(wanted func([2]int) bool) ([2]int, bool) {
 		if g := r.gridOf(*s.args.Image); g != [2]int{} && wanted(g) {
 			return g, true
 		}
-		if !s.explicit {
+		if !s.explicit && !s.likeness {
 			r.warn("%s says that images are %dx%d, which doesn't fit the checkpoint's positions: not used", s.source, s.args.Image[0], s.args.Image[1])
 		}
 	}
