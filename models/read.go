@@ -39,6 +39,7 @@ func ReadArchitecture(c *Checkpoint, opt Options) (*Architecture, error) {
 			return nil, err
 		}
 	}
+	r.guesses()
 	if err := r.a.Validate(); err != nil {
 		return nil, &Error{Path: c.Path, Problem: err.Error(), Advice: "state what differs by --arch"}
 	}
@@ -206,7 +207,7 @@ func (r *reading) collect(opt Options) error {
 		r.statements = append(r.statements, s)
 	}
 	r.statements = append(r.statements, r.around()...)
-	r.statements = append(r.statements, &statement{"the tensors' names", false, &r.view.says})
+	r.statements = append(r.statements, &statement{source: "the tensors' names", args: &r.view.says})
 	r.a.Warnings = append(r.a.Warnings, r.view.notes...)
 	var kept []*statement
 	for _, s := range r.statements {
@@ -222,14 +223,15 @@ func (r *reading) collect(opt Options) error {
 		}
 	}
 	r.statements = kept
+	r.likeness()
 	for _, s := range kept {
 		if s.args.Architecture != "" && r.a.Name == "" {
 			r.a.Name = s.args.Architecture
 		}
 	}
 	family := ""
-	for _, s := range slices.Backward(kept) {
-		if s.args.Family != "" {
+	for _, s := range slices.Backward(r.statements) {
+		if s.args.Family != "" && !(s.likeness && r.a.Name != "") {
 			family = s.args.Family
 		}
 	}

@@ -54,7 +54,7 @@ func (r *reading) compare() error {
 	}
 	advice := "relevit builds timm's VisionTransformer, Eva, Beit and distilled DeiT; for another model give its ONNX export instead"
 	if unknown == nil && wrong == nil {
-		advice = "the checkpoint is incomplete: take another copy"
+		advice = "the checkpoint is incomplete: take another copy, or state by --arch what the model does without"
 	}
 	return r.fail(advice, "the tensors are not those of a %s: %s", r.a.Title(), strings.Join(parts, "; "))
 }

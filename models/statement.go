@@ -18,6 +18,7 @@ import (
 type statement struct {
 	source   string
 	explicit bool // by the user: a contradiction is an error
+	likeness bool // by none, but true of a published model with these tensors
 	args     *args
 }
 
@@ -187,7 +188,7 @@ func stated(arch string) (*statement, error) {
 	text := []byte(arch)
 	if !strings.HasPrefix(strings.TrimSpace(arch), "{") {
 		if a, ok := named(arch); ok {
-			return &statement{source, true, a}, nil
+			return &statement{source: source, explicit: true, args: a}, nil
 		}
 		data, err := os.ReadFile(arch)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -202,7 +203,7 @@ func stated(arch string) (*statement, error) {
 	if err != nil {
 		return nil, usage("bad JSON", err)
 	}
-	return &statement{source, true, a}, nil
+	return &statement{source: source, explicit: true, args: a}, nil
 }
 
 // around collects what a checkpoint's metadata, files beside it and its name
@@ -213,12 +214,12 @@ func (r *reading) around() []*statement {
 	var out []*statement
 	if name := c.Metadata["architecture"]; name != "" {
 		if a, ok := named(name); ok {
-			out = append(out, &statement{"the checkpoint's metadata", false, a})
+			out = append(out, &statement{source: "the checkpoint's metadata", args: a})
 		}
 	}
 	if text := c.Metadata[MetaArchitecture]; text != "" {
 		if a, err := parseArgs([]byte(text)); err == nil {
-			out = append(out, &statement{"the checkpoint's metadata", false, a})
+			out = append(out, &statement{source: "the checkpoint's metadata", args: a})
 		}
 	}
 	if c.Path == "" {
@@ -237,7 +238,7 @@ func (r *reading) around() []*statement {
 			continue
 		}
 		if a, err := parseArgs(text); err == nil {
-			out = append(out, &statement{filepath.Join(folderOf(c), name), false, a})
+			out = append(out, &statement{source: filepath.Join(folderOf(c), name), args: a})
 		}
 	}
 	base := strings.ToLower(filepath.Base(c.Path))
@@ -245,11 +246,11 @@ func (r *reading) around() []*statement {
 		base = strings.TrimSuffix(base, suffix)
 	}
 	if a, ok := named(base); ok {
-		return append(out, &statement{"the file's name", false, a})
+		return append(out, &statement{source: "the file's name", args: a})
 	}
 	base, _, _ = strings.Cut(base, "-")
 	if a, ok := named(base); ok {
-		out = append(out, &statement{"the file's name", false, a})
+		out = append(out, &statement{source: "the file's name", args: a})
 	}
 	return out
 }
