@@ -50,9 +50,6 @@ func (s *hubSize) UnmarshalJSON(text []byte) error {
 // pixels is the height, or the shorter edge.
 func (s hubSize) pixels() int { return max(s.Height, s.Shortest, s.number) }
 
-// resamplings are PIL's by number.
-var resamplings = []string{"nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"}
-
 // hubPreprocess says what a preprocessor_config.json says in timm's words: an
 // object with its keys, nil where the file can't be understood. Absent keys
 // have the defaults of the model type's processor.
@@ -66,8 +63,8 @@ func hubPreprocess(text []byte, modelType string) json.RawMessage {
 	if modelType == "vit" || modelType == "dinov3_vit" || modelType == "vit_mae" || modelType == "vit_msn" || modelType == "ijepa" {
 		p.Interpolation = "bilinear"
 	}
-	if h.Resample != nil && *h.Resample >= 0 && *h.Resample < len(resamplings) {
-		p.Interpolation = resamplings[*h.Resample]
+	if h.Resample != nil && *h.Resample >= 0 && *h.Resample < len(interpolations) {
+		p.Interpolation = interpolations[*h.Resample]
 	}
 	numbered := h.Size.number > 0 && modelType != "clip" && modelType != "clip_vision_model"
 	if h.Size.Shortest == 0 && (h.Size.Height > 0 || numbered) {

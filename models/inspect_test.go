@@ -39,7 +39,7 @@ func TestInspectSaysTheSameOfCheckpointAndModel(t *testing.T) {
 		const want = `"architecture":"deit_d48_l2_h3_distilled_patch8_32","description":"2 blocks, width 48, 3 heads, 4x4 patches of 8x8 pixels, 2 prefix tokens, 5 classes","producer":"relevit","opset":17,` +
 			`"inputs":[{"name":"image","type":"float32","shape":["batch",3,32,32]}],"outputs":[{"name":"logits","type":"float32","shape":["batch",5]}],"parameters":67354,` +
 			`"attention":[{"tensor":"blocks.0.attn/A","block":0,"heads":3,"tokens":18},{"tensor":"blocks.1.attn/A","block":1,"heads":3,"tokens":18}],"grid":[4,4],"prefix_tokens":2,"pool":"token",` +
-			`"preprocess":{"input_size":[3,32,32],"interpolation":"bicubic","crop_pct":0.9,"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]},"problems":[],"notes":null}`
+			`"preprocess":{"input_size":[3,32,32],"interpolation":"bicubic","crop_pct":0.9,"crop_mode":"center","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]},"problems":[],"notes":null}`
 		if got := string(text); got != `{"kind":"`+kind+`",`+want {
 			t.Errorf("%s:\n%s\nwant\n%s", kind, got, want)
 		}

@@ -127,15 +127,19 @@ func (r *reading) checkRotary() error {
 func (r *reading) preprocess(Options) error {
 	a := r.a
 	a.Preprocess = a.defaultPreprocess()
+	var unknown []string
 	for _, s := range slices.Backward(r.statements) {
 		if len(s.args.Pretrained) > 0 {
-			a.Preprocess.override(s.args.Pretrained)
+			unknown = append(unknown, a.Preprocess.override(s.args.Pretrained)...)
 		}
 		if len(s.args.Labels) == a.Classes && a.Classes > 0 {
 			a.Labels = s.args.Labels
 		}
 	}
-	a.Preprocess.overrideBy(r.c.Metadata)
+	unknown = append(unknown, a.Preprocess.overrideBy(r.c.Metadata)...)
+	for _, what := range unknown {
+		r.warn("the preprocessing's %s isn't supported: %s is taken", what, a.Preprocess.describe())
+	}
 	var labels []string
 	if json.Unmarshal([]byte(r.c.Metadata[MetaLabels]), &labels) == nil && len(labels) == a.Classes {
 		a.Labels = labels

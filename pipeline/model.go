@@ -106,9 +106,12 @@ func (m *Model) readPreprocess() error {
 	if len(stated.Mean) != 3 {
 		return fmt.Errorf("%s: the model takes %d channels; only colour pictures (3) are supported", m.Path, len(stated.Mean))
 	}
-	m.Preprocess.CropPct = stated.CropPct
+	m.Preprocess.CropPct, m.Preprocess.Resize = stated.CropPct, picture.ResizeMode(stated.CropMode)
 	for i := range stated.Mean {
 		m.Preprocess.Mean[i], m.Preprocess.Std[i] = float32(stated.Mean[i]), float32(stated.Std[i])
+	}
+	if err := m.Preprocess.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", m.Path, err)
 	}
 	return nil
 }

@@ -53,8 +53,8 @@ func describe(w io.Writer, r *models.Report) {
 			row{"prefix tokens", fmt.Sprint(r.PrefixTokens)}, row{"pooling", r.Pool})
 	}
 	if p := r.Preprocess; p != nil {
-		list = append(list, row{"preprocessing", fmt.Sprintf("%dx%d, %s, crop %.4g\nmean %.4g, std %.4g",
-			p.InputSize[1], p.InputSize[2], p.Interpolation, p.CropPct, p.Mean, p.Std)})
+		list = append(list, row{"preprocessing", fmt.Sprintf("%dx%d, %s, %s crop %.4g\nmean %.4g, std %.4g",
+			p.InputSize[1], p.InputSize[2], p.Interpolation, p.CropMode, p.CropPct, p.Mean, p.Std)})
 	}
 	rows(w, append(list, row{"notes", strings.Join(r.Notes, "\n")}))
 	if len(r.Attention) > 0 {
