@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -94,6 +95,50 @@ func ellipse(w, h int) *Gray {
 		}
 	}
 	return m
+}
+
+// TestCropModesMatchTimm: the digests are SHA-256 of the pixels that timm
+// 1.0.31's create_transform(size, crop_pct=..., crop_mode=..., interpolation=...)
+// makes on Pillow 13.0, before ToTensor.
+func TestCropModesMatchTimm(t *testing.T) {
+	src := checkered(83, 61)
+	for _, c := range []struct {
+		mode   ResizeMode
+		filter Filter
+		size   [2]int // height, width
+		pct    float64
+		digest string
+	}{
+		{ResizeShorter, Bicubic, [2]int{32, 32}, 0.9, "7684e63e1d815b51"},
+		{ResizeShorter, Lanczos, [2]int{32, 32}, 0.9, "91a265af218cbb51"},
+		{ResizeShorter, Nearest, [2]int{32, 32}, 0.9, "611bb897c6592c39"},
+		{ResizeShorter, Bicubic, [2]int{32, 32}, 1, "64c40f2b4f00a80c"},
+		{ResizeShorter, Lanczos, [2]int{32, 32}, 1, "194ae393d58836b4"},
+		{ResizeShorter, Bicubic, [2]int{24, 40}, 0.9, "2d2c4d274328c444"},
+		{ResizeShorter, Lanczos, [2]int{24, 40}, 0.9, "d5e1de6f36d9f09f"},
+		{ResizeShorter, Nearest, [2]int{24, 40}, 0.9, "daccf03fb4daee19"},
+		{ResizeShorter, Bicubic, [2]int{24, 40}, 1, "409e0a1156c5b53c"},
+		{ResizeShorter, Lanczos, [2]int{24, 40}, 1, "45cc0d4fec796578"},
+		{ResizeSquash, Bicubic, [2]int{32, 32}, 0.9, "11292052610ba0d8"},
+		{ResizeSquash, Lanczos, [2]int{32, 32}, 0.9, "7b8949061f4b52e9"},
+		{ResizeSquash, Nearest, [2]int{32, 32}, 0.9, "24c478f6f000f9f9"},
+		{ResizeSquash, Bicubic, [2]int{32, 32}, 1, "489d9dc11cc2d1e9"},
+		{ResizeSquash, Lanczos, [2]int{32, 32}, 1, "3547aa976cca34cb"},
+		{ResizeSquash, Bicubic, [2]int{24, 40}, 0.9, "83f363a55bad43d7"},
+		{ResizeSquash, Lanczos, [2]int{24, 40}, 0.9, "b16a7802f7aae568"},
+		{ResizeSquash, Nearest, [2]int{24, 40}, 0.9, "3470b7c7e14fddc0"},
+		{ResizeSquash, Bicubic, [2]int{24, 40}, 1, "7be95058e8fad9a9"},
+		{ResizeSquash, Lanczos, [2]int{24, 40}, 1, "dce765ee081c1a0a"},
+	} {
+		p := Preprocess{Size: c.size, Resize: c.mode, CropPct: c.pct, Interpolation: c.filter, Mean: HalfMeanStd, Std: HalfMeanStd}
+		got, err := Crop(src, p.EvalGeometry(src.W, src.H))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := fmt.Sprintf("%x", sha256.Sum256(got.Pix))[:16]; d != c.digest {
+			t.Errorf("%s, %v, %v, crop %v: digest %s, timm's is %s", c.mode, c.filter, c.size, c.pct, d, c.digest)
+		}
+	}
 }
 
 func TestImageIsTheNormalisedCrop(t *testing.T) {
