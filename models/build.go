@@ -31,8 +31,9 @@ func Convert(path string, opt Options) (*onnx.Model, error) {
 var irVersions = map[int64]int64{17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 
 // Build writes the architecture's forward pass with the checkpoint's weights:
-// image (batch,channels,rows,columns) float32 to logits (batch,classes), any
-// batch. Initializers have the checkpoint's names and layouts. Nodes are
+// image (batch,channels,rows,columns) float32 to logits (batch,classes), or to
+// features (batch,width) where the checkpoint has no classifier, any batch.
+// Initializers have the checkpoint's names and layouts. Nodes are
 // standard ai.onnx operators which mean the same in the chosen opset as in the
 // working dialect.
 //
@@ -48,10 +49,6 @@ func Build(c *Checkpoint, a *Architecture, opt BuildOptions) (*onnx.Model, error
 	}
 	if err := a.Validate(); err != nil {
 		return nil, &Error{Path: c.Path, Problem: err.Error()}
-	}
-	if a.Classes == 0 {
-		return nil, &Error{Path: c.Path, Problem: "the checkpoint has no classifier (tensors head.weight and head.bias)",
-			Advice: "take a checkpoint with its classification head"}
 	}
 	w, err := viewOf(c)
 	if err != nil {
