@@ -91,11 +91,11 @@ func metadata(c *Checkpoint, a *Architecture, version string) ([]onnx.KV, error)
 	return out, nil
 }
 
-// reduceByAttribute spells ReduceMean's axes as an attribute, which opset 18
+// reduceByAttribute spells a reduction's axes as an attribute, which opset 18
 // made an input.
 func reduceByAttribute(g *onnx.Graph) {
 	for _, n := range g.Nodes {
-		if n.Op != "ReduceMean" || n.In(1) == nil {
+		if n.Op != "ReduceMean" && n.Op != "ReduceMax" || n.In(1) == nil {
 			continue
 		}
 		if axes, err := n.In(1).Data.Int64s(); err == nil {
