@@ -59,7 +59,7 @@ func TestInspectDescribesForeignModels(t *testing.T) {
 func TestInspectReportsProblemsOfReadableFiles(t *testing.T) {
 	folder := t.TempDir()
 	c, _ := random(t, small["vit"])
-	swin := edit(&Checkpoint{}, map[string]*onnx.Tensor{"layers.0.relative_position_bias_table": onnx.FloatTensor([]float32{1}, 1)})
+	swin := edit(&Checkpoint{}, map[string]*onnx.Tensor{"layers.0.blocks.0.attn.relative_position_bias_table": onnx.FloatTensor([]float32{1}, 1)})
 	for want, c := range map[string]*Checkpoint{
 		"no classifier":    edit(c, map[string]*onnx.Tensor{"head.weight": nil, "head.bias": nil}),
 		"Swin Transformer": swin,

@@ -23,20 +23,23 @@ type Options struct {
 // is among the result's warnings. A checkpoint that isn't such a model, or
 // lacks tensors, is an *Error that names them.
 func ReadArchitecture(c *Checkpoint, opt Options) (*Architecture, error) {
+	if err := quantised(c); err != nil {
+		return nil, err
+	}
 	w, err := viewOf(c)
 	if err != nil {
 		return nil, err
 	}
 	r := &reading{c: c, view: w, a: &Architecture{Eps: 1e-6}}
 	if err := r.sizes(); err != nil {
-		return nil, err
+		return nil, r.doubt(err)
 	}
 	if err := r.collect(opt); err != nil {
 		return nil, err
 	}
 	for _, step := range []func(Options) error{r.heads, r.rest, r.image, r.preprocess} {
 		if err := step(opt); err != nil {
-			return nil, err
+			return nil, r.doubt(err)
 		}
 	}
 	r.guesses()
@@ -44,7 +47,7 @@ func ReadArchitecture(c *Checkpoint, opt Options) (*Architecture, error) {
 		return nil, &Error{Path: c.Path, Problem: err.Error(), Advice: "state what differs by --arch"}
 	}
 	if err := r.compare(); err != nil {
-		return nil, err
+		return nil, r.doubt(err)
 	}
 	return r.a, nil
 }
@@ -71,7 +74,8 @@ func (r *reading) warn(format string, args ...any) {
 func (r *reading) dims(name, want string) ([]int, error) {
 	t := r.view.tensors[name]
 	if t == nil {
-		return nil, r.fail("relevit reads timm's Vision Transformers", "this is no timm Vision Transformer: it has no tensor %s %s; %s", name, want, seems(r.c))
+		what, advice := seems(r.c.names)
+		return nil, r.fail(advice, "this is no Vision Transformer that relevit builds, as it has no tensor %s %s: %s", name, want, what)
 	}
 	if len(t.dims) != strings.Count(want, ",")+1 || slices.Min(t.dims) < 1 {
 		return nil, r.fail("", "tensor %s: expected %s, found %v", name, want, t.dims)

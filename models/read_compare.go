@@ -47,7 +47,7 @@ func (r *reading) compare() error {
 		if more := len(k.list) - most; more > 0 {
 			text += fmt.Sprintf(" and %d more", more)
 		}
-		parts = append(parts, fmt.Sprintf("%d tensors %s: %s", len(k.list), k.what, text))
+		parts = append(parts, fmt.Sprintf("%s %s: %s", counted(len(k.list), "tensor"), k.what, text))
 	}
 	if parts == nil {
 		return nil
