@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/relevit/relevit/onnx"
 )
 
 // compare checks every tensor against the architecture's list.
@@ -67,16 +65,4 @@ func (r *reading) sourceOf(name string) string {
 		return name
 	}
 	return fmt.Sprintf("%s (%s)", source, name)
-}
-
-// float32s returns a tensor as float32, itself where it is.
-func float32s(t *onnx.Tensor) (*onnx.Tensor, error) {
-	if t.Type == onnx.Float {
-		return t, nil
-	}
-	v, err := t.Float32s()
-	if err != nil {
-		return nil, err
-	}
-	return onnx.FloatTensor(v, t.Dims...), nil
 }

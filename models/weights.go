@@ -25,7 +25,7 @@ func (v *vit) load(c *Checkpoint) error {
 		if !need[name] {
 			continue
 		}
-		t, err := float32s(c.Tensor(name))
+		t, err := c.Tensor(name).As(onnx.Float)
 		if err != nil {
 			return fmt.Errorf("tensor %s: %w", name, err)
 		}
