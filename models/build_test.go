@@ -101,7 +101,7 @@ func TestBuiltGraphComputesTheForwardPassOfEveryKind(t *testing.T) {
 }
 
 func TestBuiltGraphKeepsNamesLayoutsAndData(t *testing.T) {
-	for name, spec := range small {
+	for name, spec := range everyKind() {
 		c, a := random(t, spec)
 		m, err := Build(c, a, BuildOptions{})
 		if err != nil {

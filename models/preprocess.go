@@ -122,9 +122,6 @@ func (p *Preprocess) overrideBy(metadata map[string]string) (unknown []string) {
 	return append(unknown, p.words(metadata["interpolation"], metadata["crop_mode"])...)
 }
 
-// PIL is the number of the interpolation there and in transformers.
-func (p *Preprocess) PIL() int { return max(slices.Index(interpolations, p.Interpolation), 0) }
-
 func (p *Preprocess) describe() string {
 	return fmt.Sprintf("interpolation %s, crop_mode %s", p.Interpolation, p.CropMode)
 }

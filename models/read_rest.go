@@ -8,7 +8,7 @@ import (
 // rest sets what only statements tell.
 func (r *reading) rest(Options) error {
 	a := r.a
-	if a.Classes == 0 {
+	if a.Classes == 0 && !r.has("attn_pool.latent") {
 		r.warn("the checkpoint has no classifier, so the model's output is the features that one would read: it can be converted and find objects, but finetuning, relevance and accuracy need classes; take a checkpoint with its head for them")
 	}
 	r.pooling()
@@ -29,9 +29,13 @@ func (r *reading) rest(Options) error {
 	return r.rotary()
 }
 
-// class is timm's class of the model, empty where nobody says it.
+// class is timm's class of the model, empty where nobody says it. Eva and Beit
+// know no mlp_layer.
 func (r *reading) class() string {
 	v, _ := say(r, func(s *args) *string { return s.Class })
+	if layer, _ := say(r, func(s *args) *string { return s.MLP }); v == nil && layer != nil {
+		return plainClass
+	}
 	return or(v, "")
 }
 

@@ -186,17 +186,12 @@ func (e *exporter) imageProcessor() ([]byte, error) {
 	if p == nil {
 		return nil, nil
 	}
-	processor := map[string]any{
+	resample := map[string]int{"nearest": 0, "bilinear": 2, "bicubic": 3}[p.Interpolation]
+	return json.MarshalIndent(map[string]any{
 		"image_processor_type": "ViTImageProcessor", "do_resize": true, "do_rescale": true, "do_normalize": true,
-		"size": map[string]int{"height": p.InputSize[1], "width": p.InputSize[2]}, "resample": p.PIL(),
-		"rescale_factor": 1.0 / 255, "image_mean": p.Mean, "image_std": p.Std,
-	}
-	if p.CropMode == "center" { // the shorter side, then a crop
-		processor["image_processor_type"], processor["do_center_crop"] = "CLIPImageProcessor", true
-		processor["crop_size"] = processor["size"]
-		processor["size"] = map[string]int{"shortest_edge": int(float64(min(p.InputSize[1], p.InputSize[2])) / p.CropPct)}
-	}
-	return json.MarshalIndent(processor, "", "  ")
+		"size":     map[string]int{"height": p.InputSize[1], "width": p.InputSize[2]},
+		"resample": resample, "rescale_factor": 1.0 / 255, "image_mean": p.Mean, "image_std": p.Std,
+	}, "", "  ")
 }
 
 // timmConfig describes the model as timm's own folders do: its name there, what
@@ -214,7 +209,7 @@ func (e *exporter) timmConfig(a *described) ([]byte, error) {
 		"pool_size": nil, "fixed_input_size": true}
 	if p := models.PreprocessOf(e.model); p != nil {
 		pretrained["input_size"], pretrained["interpolation"], pretrained["crop_pct"] = p.InputSize, p.Interpolation, p.CropPct
-		pretrained["crop_mode"], pretrained["mean"], pretrained["std"] = p.CropMode, p.Mean, p.Std
+		pretrained["mean"], pretrained["std"] = p.Mean, p.Std
 	}
 	if a.DistHead {
 		pretrained["classifier"] = []string{"head", "head_dist"}

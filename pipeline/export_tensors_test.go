@@ -288,11 +288,11 @@ func TestFoldersKeepTheConfigurationOfTransformers(t *testing.T) {
 		t.Errorf("config.json became %s (%v)", got, err)
 	}
 	var processor struct {
-		Crop map[string]int `json:"crop_size"`
+		Size map[string]int `json:"size"`
 		Mean []float64      `json:"image_mean"`
 	}
 	readJSON(t, filepath.Join(e.Path, hubPreprocessor), &processor)
-	if processor.Crop["height"] != 16 || !slices.Equal(processor.Mean, []float64{0.5, 0.5, 0.5}) {
+	if processor.Size["height"] != 16 || !slices.Equal(processor.Mean, []float64{0.5, 0.5, 0.5}) {
 		t.Errorf("preprocessor_config.json says %+v", processor)
 	}
 
