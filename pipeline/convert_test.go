@@ -21,7 +21,7 @@ import (
 func TestConvertedModelsMatchPyTorchInEveryOpset(t *testing.T) {
 	orttest.Need(t)
 	for _, c := range zoo(t) {
-		if !strings.HasPrefix(c.name, "ckpt-") || strings.HasPrefix(c.name, "ckpt-resized-") {
+		if !strings.HasPrefix(c.name, "ckpt-") {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {

@@ -24,13 +24,19 @@ type zooCase struct {
 	deviation    map[string]float64
 }
 
-// zoo lists the cases. A folder's source is its only file or folder whose name
-// begins with "model"; external data lie beside it.
+// zoo lists the cases of testdata/zoo.
 func zoo(t *testing.T) []zooCase {
 	t.Helper()
-	folders, err := filepath.Glob("testdata/zoo/*/case.safetensors")
+	return zooIn(t, "testdata/zoo")
+}
+
+// zooIn lists the cases of a folder. A case's source is its only file or folder whose name
+// begins with "model"; external data lie beside it.
+func zooIn(t *testing.T, folder string) []zooCase {
+	t.Helper()
+	folders, err := filepath.Glob(folder + "/*/case.safetensors")
 	if err != nil || len(folders) == 0 {
-		t.Fatalf("no cases in testdata/zoo (%v)", err)
+		t.Fatalf("no cases in %s (%v)", folder, err)
 	}
 	var out []zooCase
 	for _, path := range folders {
@@ -64,25 +70,36 @@ func zoo(t *testing.T) []zooCase {
 // times the deviation of PyTorch's own float32 run.
 func TestZooMatchesPyTorch(t *testing.T) {
 	orttest.Need(t)
+	for _, c := range zoo(t) {
+		t.Run(c.name, c.trace)
+	}
+}
+
+// TestResizedCheckpointsMatchPyTorch traces checkpoints at another size of
+// pictures than their own, as timm resizes them.
+func TestResizedCheckpointsMatchPyTorch(t *testing.T) {
+	orttest.Need(t)
+	for _, c := range zooIn(t, "testdata/resized") {
+		t.Run(c.name, c.trace)
+	}
+}
+
+func (c zooCase) trace(t *testing.T) {
 	config, err := configs.Load([]string{"vit-tiny"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range zoo(t) {
-		t.Run(c.name, func(t *testing.T) {
-			opt := TraceOptions{Model: c.source, Inputs: filepath.Join("testdata/zoo", c.name, "case.safetensors"),
-				Output: filepath.Join(t.TempDir(), "out.safetensors"), Config: config}
-			keys, err := Trace(context.Background(), opt)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := safetensors.Open(opt.Output)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.compare(t, got, keys)
-		})
+	opt := TraceOptions{Model: c.source, Inputs: filepath.Join(filepath.Dir(c.source), "case.safetensors"),
+		Output: filepath.Join(t.TempDir(), "out.safetensors"), Config: config}
+	keys, err := Trace(context.Background(), opt)
+	if err != nil {
+		t.Fatal(err)
 	}
+	got, err := safetensors.Open(opt.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.compare(t, got, keys)
 }
 
 // compare takes the maps in order of execution, whatever their blocks.

@@ -2,7 +2,7 @@
 
     python architectures.py [NAME ...]
 
-writes zoo/ckpt-NAME for all of them, or for those named. Weights are stored in half precision (and
+writes zoo/ckpt-NAME for all of them, or for those named, and resized/ckpt-NAME. Weights are stored in half precision (and
 are so in the reference, too) where a case doesn't say otherwise, to keep the files small.
 """
 import json
@@ -132,13 +132,11 @@ def build(args):
 
 def write(name, args, resized=None):
     model, say = build(args)
-    if resized:
-        name = "resized-" + name
     dtype = getattr(torch, args.get("dtype", "float16"))
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(p.to(dtype))
-    d = folder("ckpt-" + name)
+    d = folder(("../resized/" if resized else "") + "ckpt-" + name)
     save_file({k: v.to(dtype).contiguous() for k, v in model.state_dict().items()}, d + "/model.safetensors", metadata={"format": "pt"})
     with open(d + "/config.json", "w") as f:
         json.dump({"architecture": "custom", "model_args": say}, f, indent=1)
