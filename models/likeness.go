@@ -2,6 +2,7 @@ package models
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -29,7 +30,7 @@ func (r *reading) likeness() {
 	if len(found) == 0 {
 		return
 	}
-	chosen := found[0]
+	chosen, prepared := found[0], found[0].args.Pretrained
 	set(&chosen.args.Rope, new(false))
 	chosen.args.Family = familyOf(chosen.name)
 	var others []string
@@ -40,8 +41,9 @@ func (r *reading) likeness() {
 		if familyOf(x.name) != chosen.args.Family {
 			chosen.args.Family = ""
 		}
-		if string(x.args.Pretrained) != string(chosen.args.Pretrained) {
+		if string(x.args.Pretrained) != string(prepared) {
 			chosen.args.Pretrained = nil
+			r.unprepared = r.unprepared || !slices.Equal(meanOf(x.args.Pretrained), meanOf(prepared))
 		}
 	}
 	if others != nil {
@@ -49,6 +51,15 @@ func (r *reading) likeness() {
 			chosen.name, strings.Join(others, ", "))
 	}
 	r.statements = append(r.statements, &statement{source: "timm's " + chosen.name, likeness: true, args: chosen.args})
+}
+
+// meanOf is the mean of the channels that a preprocessing states.
+func meanOf(pretrained []byte) []float64 {
+	var p pretrainedConfig
+	if json.Unmarshal(pretrained, &p) != nil {
+		return nil
+	}
+	return p.Mean
 }
 
 // stated is what all statements together say.

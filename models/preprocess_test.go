@@ -6,6 +6,21 @@ import (
 	"testing"
 )
 
+func TestUnstatedPreprocessingIsWarnedAboutWhereModelsDiffer(t *testing.T) {
+	all, _ := publishedArchitectures(t)
+	for name, ambiguous := range map[string]bool{"vit_tiny_patch16_224": true, "deit_small_patch16_224": true, "vit_base_patch16_siglip_224": false} {
+		for _, opt := range []Options{{}, {Arch: name}} {
+			a, err := ReadArchitecture(hollow(all[name]), opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Contains(strings.Join(a.Warnings, "\n"), "how pictures are prepared"); got != (ambiguous && opt.Arch == "") {
+				t.Errorf("%s, %+v: warnings %q", name, opt, a.Warnings)
+			}
+		}
+	}
+}
+
 func TestPreprocessingComesFromTheConfigurationThenFromTheFamily(t *testing.T) {
 	const vit = `"img_size":32,"patch_size":8,"embed_dim":32,"depth":1,"num_heads":2,"num_classes":5`
 	plain := Preprocess{InputSize: [3]int{3, 32, 32}, Interpolation: "bicubic", CropPct: 0.9, CropMode: "center", Mean: half, Std: half}

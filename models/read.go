@@ -58,6 +58,7 @@ type reading struct {
 	view       *view
 	a          *Architecture
 	statements []*statement
+	unprepared bool // published models with these tensors differ in mean and std
 }
 
 func (r *reading) has(name string) bool { return r.view.has(name) }

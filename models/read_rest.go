@@ -144,6 +144,9 @@ func (r *reading) preprocess(Options) error {
 		}
 	}
 	unknown = append(unknown, a.Preprocess.overrideBy(r.c.Metadata)...)
+	if r.unprepared && len(r.stated().Pretrained) == 0 && r.c.Metadata[MetaPreprocess] == "" && r.c.Metadata["mean"] == "" {
+		r.warn("timm's models with these tensors differ in how pictures are prepared: mean %.4g and std %.4g are taken; if they are others, state the model by --arch NAME", a.Preprocess.Mean, a.Preprocess.Std)
+	}
 	for _, what := range unknown {
 		r.warn("the preprocessing's %s isn't supported: %s is taken", what, a.Preprocess.describe())
 	}
