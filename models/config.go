@@ -23,6 +23,7 @@ type hubConfig struct {
 	Act         *string           `json:"hidden_act"`
 	Eps         *float64          `json:"layer_norm_eps"`
 	MeanPooling *bool             `json:"use_mean_pooling"`
+	SwiGLU      bool              `json:"use_swiglu_ffn"`
 	Theta       *float64          `json:"rope_theta"`
 	Rope        struct {
 		Theta *float64 `json:"rope_theta"`
@@ -114,6 +115,10 @@ func (h *hubConfig) args() *args {
 		a.Pool = new("avg")
 		if h.MeanPooling != nil && !*h.MeanPooling {
 			a.Pool = new("token")
+		}
+	case "dinov2", "dinov2_with_registers":
+		if h.SwiGLU { // hidden_act is not for it
+			a.Act = new("silu")
 		}
 	case "dinov3_vit":
 		theta := 100.0

@@ -139,6 +139,9 @@ func (s *specs) head() {
 		s.linear(true, true, "attn_pool.mlp.fc2", d, a.PoolHidden)
 	}
 	features := d
+	if a.Pool == "token_avg" {
+		features = 2 * d
+	}
 	if a.PreLogits > 0 {
 		s.linear(true, true, "pre_logits.fc", a.PreLogits, d)
 		features = a.PreLogits

@@ -218,7 +218,7 @@ func (w *view) finish() error {
 		if w.has("head.weight") {
 			w.drop(projection)
 		} else {
-			w.tensors["head.weight"] = p
+			w.tensors["head.weight"], w.embeds = p, true
 			delete(w.tensors, projection)
 			w.notes = append(w.notes, fmt.Sprintf("the logits are CLIP's embedding of the picture by %s, as there is no classifier", p.parts[0].source))
 		}
@@ -275,5 +275,5 @@ func (w *view) splitGates() {
 
 // idleName tells tensors inside the tower that inference doesn't use: buffers,
 // and what pretraining leaves behind.
-var idleName = regexp.MustCompile(`^(.*\b(mask_token|relative_position_index|k_bias|bias_mask|position_ids|num_batches_tracked)|rope.*|` +
+var idleName = regexp.MustCompile(`^(.*\b(mask_token|relative_position_index|k_bias|bias_mask|position_ids|num_batches_tracked)|(.*\.)?rope\w*\.(freqs_cos|freqs_sin|periods|inv_freq)|` +
 	`(pooler\.dense|decoder\w*|lm_head|local_cls_norm|projectors|head\.(\d+|mlp|last_layer))\..*|decoder_pos_embed)$`)
