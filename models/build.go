@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
 )
 
@@ -66,11 +67,11 @@ func Build(c *Checkpoint, a *Architecture, opt BuildOptions) (*onnx.Model, error
 	}
 	m := &onnx.Model{IRVersion: ir, Producer: "relevit", ProducerVersion: opt.Version, Graph: g,
 		Doc: a.Title() + ": " + a.Describe(), Opsets: []onnx.Opset{{Domain: "", Version: opset}}}
-	m.Metadata, err = metadata(c, a, opt.Version)
+	m.Metadata, err = metadata(c, a, g, opt.Version)
 	return m, err
 }
 
-func metadata(c *Checkpoint, a *Architecture, version string) ([]onnx.KV, error) {
+func metadata(c *Checkpoint, a *Architecture, g *onnx.Graph, version string) ([]onnx.KV, error) {
 	out := []onnx.KV{{Key: MetaVersion, Value: version}, {Key: MetaSource, Value: filepath.Base(c.Path)}, {Key: MetaSourceSum, Value: c.SHA256}}
 	if c.Path == "" {
 		out[1].Value = ""
@@ -91,7 +92,45 @@ func metadata(c *Checkpoint, a *Architecture, version string) ([]onnx.KV, error)
 			return nil, err
 		}
 	}
+	types, unused := c.rest(g)
+	if len(types) > 0 {
+		if err := add(MetaSourceTypes, types); err != nil {
+			return nil, err
+		}
+	}
+	if len(unused) > 0 {
+		if err := add(MetaSourceUnused, unused); err != nil {
+			return nil, err
+		}
+	}
+	for _, file := range []struct {
+		key  string
+		text []byte
+	}{{MetaConfig, c.Config}, {MetaProcessor, c.Preprocessor}} {
+		if file.text != nil {
+			out = append(out, onnx.KV{Key: file.key, Value: string(file.text)})
+		}
+	}
 	return out, nil
+}
+
+// rest is what a graph doesn't keep of a checkpoint: the types of tensors that
+// it has as float32, and the names of those that it hasn't.
+func (c *Checkpoint) rest(g *onnx.Graph) (types map[string]string, unused []string) {
+	kept := map[string]bool{}
+	for _, v := range g.Inits {
+		kept[v.Name] = true
+	}
+	types = map[string]string{}
+	for _, name := range c.names {
+		switch t := c.tensors[name].Type; {
+		case !kept[name]:
+			unused = append(unused, name)
+		case t != onnx.Float:
+			types[name], _ = safetensors.NameOf(t)
+		}
+	}
+	return types, unused
 }
 
 // reduceByAttribute spells ReduceMean's axes as an attribute, which opset 18

@@ -85,16 +85,13 @@ func (r *reading) ownGrid(target [2]int) ([2]int, error) {
 	if g, ok := r.statedGrid(wanted); ok {
 		return g, nil
 	}
-	if g, ok := r.squareGrid(count, a.Prefix()); ok && wanted(g) {
-		return g, nil
-	}
-	if g, ok := r.squareGrid(count, 1); ok && a.Registers > 0 && wanted(g) { // DINOv2's registers have no position
+	if g, ok := r.squareGrid(count, false); ok && wanted(g) {
 		return g, nil
 	}
 	if t := r.gridOf(target); t != [2]int{} && wanted(t) {
 		return t, nil
 	}
-	if g, ok := r.squareGrid(count, 0); ok && wanted(g) {
+	if g, ok := r.squareGrid(count, true); ok && wanted(g) {
 		r.warn("the image size is a guess: the %d position embeddings are taken for %dx%d patches without the prefix tokens, as %d are no square; "+
 			"if it is another, state it by --arch '{\"img_size\": [ROWS, COLUMNS]}'", count, g[0], g[1], count-a.Prefix())
 		return g, nil
@@ -128,13 +125,21 @@ func (r *reading) statedGrid(wanted func([2]int) bool) ([2]int, bool) {
 	return [2]int{}, false
 }
 
-// squareGrid is the square grid of a number of positions, of which some are
+// squareGrid is the square grid of a number of positions, with or without
 // those of prefix tokens.
-func (r *reading) squareGrid(count, prefix int) ([2]int, bool) {
-	if !r.a.Positions {
+func (r *reading) squareGrid(count int, bare bool) ([2]int, bool) {
+	a := r.a
+	if !a.Positions {
 		side, ok := squareRoot(count - 3)
-		return [2]int{(side + 1) / 2, (side + 1) / 2}, ok && side%2 == 1 && prefix > 0
+		return [2]int{(side + 1) / 2, (side + 1) / 2}, ok && side%2 == 1 && !bare
 	}
-	root, ok := squareRoot(count - prefix)
+	n := count - a.Prefix()
+	if bare {
+		n = count
+	}
+	root, ok := squareRoot(n)
+	if !ok && !bare && a.Registers > 0 { // DINOv2's registers have no position
+		root, ok = squareRoot(count - 1)
+	}
 	return [2]int{root, root}, ok
 }

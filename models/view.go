@@ -53,7 +53,8 @@ func (p part) emit(b *onnx.Builder, init func(source string) *onnx.Value) *onnx.
 		for _, d := range p.dims {
 			n *= d
 		}
-		return b.Const(onnx.FloatTensor(make([]float32, n), p.dims...))
+		// A node, as an initializer of several numbers would be a parameter.
+		return b.Op("Constant", []onnx.Attr{{Name: "value", Value: onnx.FloatTensor(make([]float32, n), p.dims...)}})
 	}
 	v := init(p.source)
 	if p.slice != nil {

@@ -29,17 +29,36 @@ var namings = []*naming{timmNaming, huggingFaceNaming, clipNaming, torchvisionNa
 // the image: those are listed in unused.
 func viewOf(c *Checkpoint) (*view, error) {
 	for _, n := range namings {
-		for _, prefix := range n.prefixes(c) {
+		prefixes := n.prefixes(c)
+		for _, prefix := range prefixes {
 			w, err := n.show(c, prefix)
 			if err != nil {
 				return nil, err
 			}
 			if n.first == "" || w.has(n.first) {
+				w.noteOthers(prefixes)
 				return w, nil
 			}
 		}
 	}
 	return plainView(c), nil
+}
+
+// noteOthers says which tower is taken where there are several.
+func (w *view) noteOthers(prefixes []string) {
+	var names []string
+	for _, p := range append([]string{w.prefix}, prefixes...) {
+		name := strings.TrimRight(p, "./")
+		if name == "" {
+			name = "no prefix"
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) > 1 {
+		w.notes = append(w.notes, fmt.Sprintf("the weights are those under %s; the file has others under %s", names[0], strings.Join(names[1:], ", ")))
+	}
 }
 
 // prefixes lists what comes before the patch embedding's weight, the most

@@ -112,8 +112,8 @@ func (e *exporter) hubFiles(source *models.Checkpoint, tensors []safetensors.Nam
 		}
 		return nil
 	}
-	config = stated(metaSourceConfig, func(c *models.Checkpoint) []byte { return c.Config })
-	preprocessor = stated(metaSourcePreprocessor, func(c *models.Checkpoint) []byte { return c.Preprocessor })
+	config = stated(models.MetaConfig, func(c *models.Checkpoint) []byte { return c.Config })
+	preprocessor = stated(models.MetaProcessor, func(c *models.Checkpoint) []byte { return c.Preprocessor })
 	var kind struct {
 		Transformers string `json:"model_type"`
 		Timm         string `json:"architecture"`

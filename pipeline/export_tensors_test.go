@@ -161,7 +161,7 @@ func halfRun(t *testing.T, factor float32) *Run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	setMeta(m, onnx.KV{Key: metaSourceTypes, Value: `{"head.weight":"F16","pos_embed":"BF16"}`})
+	setMeta(m, onnx.KV{Key: models.MetaSourceTypes, Value: `{"head.weight":"F16","pos_embed":"BF16"}`})
 	pos := m.Graph.Find("pos_embed")
 	short, err := pos.Data.As(onnx.BFloat16)
 	if err != nil {
@@ -278,7 +278,7 @@ func TestFoldersKeepTheConfigurationOfTransformers(t *testing.T) {
 		t.Fatal(err)
 	}
 	const config = `{"model_type": "vit", "image_size": 16, "hidden_size": 16}`
-	setMeta(m, onnx.KV{Key: metaSourceConfig, Value: config})
+	setMeta(m, onnx.KV{Key: models.MetaConfig, Value: config})
 	same := filepath.Join(t.TempDir(), "same.onnx")
 	if err := onnx.WriteModel(same, m, onnx.WriteOptions{}); err != nil {
 		t.Fatal(err)

@@ -416,7 +416,7 @@ def release_dinov3():
             v = torch.cat([v, torch.full_like(v, 3.0), other])  # what the mask hides
             weights[k + "_mask"] = torch.cat([torch.ones(16), torch.zeros(16), torch.ones(16)])
         weights[k] = v
-    release("release-dinov3", checked(weights, m, args), m, prefix=5, says={"num_heads": 2, "family": "dino"})
+    release("release-dinov3", checked(weights, m, args), m, prefix=5, says={"num_heads": 2, "family": "dino", "img_size": 12})
 
 
 @recipe
