@@ -151,6 +151,15 @@ func (s *specs) head() {
 	s.linear(a.Classes > 0 && a.DistHead, a.HeadBias, "head_dist", a.Classes, features)
 }
 
+// TimmNames lists the names of the tensors in timm's own state_dict.
+func (a *Architecture) TimmNames() []string {
+	var out []string
+	for _, s := range a.asTimm() {
+		out = append(out, s.name)
+	}
+	return out
+}
+
 // asTimm lists the tensors under the names of timm's own state_dict: q, k and
 // v apart where the model has them so, and biases without that of the key.
 func (a *Architecture) asTimm() []spec {

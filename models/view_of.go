@@ -294,5 +294,5 @@ func (w *view) splitGates() {
 
 // idleName tells tensors inside the tower that inference doesn't use: buffers,
 // and what pretraining leaves behind.
-var idleName = regexp.MustCompile(`^(.*\b(mask_token|relative_position_index|k_bias|bias_mask|position_ids|num_batches_tracked)|(.*\.)?rope\w*\.(freqs_cos|freqs_sin|periods|inv_freq)|` +
+var idleName = regexp.MustCompile(`^(.*\b(mask_token|relative_position_index|k_bias|bias_mask|position_ids|num_batches_tracked)|(.*\.)?rope\w*\.(freqs|freqs_cos|freqs_sin|periods|inv_freq)|` +
 	`(pooler\.dense|decoder\w*|lm_head|local_cls_norm|projectors|head\.(\d+|mlp|last_layer))\..*|decoder_pos_embed)$`)

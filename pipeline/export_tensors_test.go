@@ -289,10 +289,11 @@ func TestFoldersKeepTheConfigurationOfTransformers(t *testing.T) {
 	}
 	var processor struct {
 		Size map[string]int `json:"size"`
+		Crop map[string]int `json:"crop_size"`
 		Mean []float64      `json:"image_mean"`
 	}
 	readJSON(t, filepath.Join(e.Path, hubPreprocessor), &processor)
-	if processor.Size["height"] != 16 || !slices.Equal(processor.Mean, []float64{0.5, 0.5, 0.5}) {
+	if processor.Size["shortest_edge"] != 17 || processor.Crop["height"] != 16 || !slices.Equal(processor.Mean, []float64{0.5, 0.5, 0.5}) {
 		t.Errorf("preprocessor_config.json says %+v", processor)
 	}
 
