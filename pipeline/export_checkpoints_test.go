@@ -104,6 +104,23 @@ func sameBits(t *testing.T, source, got *models.Checkpoint) {
 	}
 }
 
+// TestPublishedCheckpointsRoundTrip takes timm's ViT-Ti and DeiT-Ti to ONNX and
+// back, as safetensors and as pth: the same tensors in the same order, bit by
+// bit.
+func TestPublishedCheckpointsRoundTrip(t *testing.T) {
+	for _, name := range []string{"vit_tiny_patch16_224.safetensors", "deit_tiny_patch16_224.safetensors"} {
+		path := shared(t, "data", "models", name)
+		source, model := weightsIn(t, path), onlyModel(t, path)
+		for _, suffix := range []string{"safetensors", "pth"} {
+			got := weightsIn(t, export(t, model, "back."+suffix, ExportOptions{}).Path)
+			sameBits(t, source, got)
+			if !slices.Equal(slices.Sorted(slices.Values(got.Names())), slices.Sorted(slices.Values(source.Names()))) {
+				t.Errorf("%s as %s has tensors %v", name, suffix, got.Names())
+			}
+		}
+	}
+}
+
 // TestFinetunedCheckpointsComeBackWithTheirNewValues changes every parameter as
 // a run does, and finds the change in the tensors that are written, rounded to
 // their own types; what the model doesn't use is the checkpoint's.
