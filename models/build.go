@@ -50,8 +50,8 @@ func Build(c *Checkpoint, a *Architecture, opt BuildOptions) (*onnx.Model, error
 	if err := a.Validate(); err != nil {
 		return nil, &Error{Path: c.Path, Problem: err.Error()}
 	}
-	if a.Classes == 0 {
-		return nil, &Error{Path: c.Path, Problem: "the checkpoint has no classifier (tensors head.weight and head.bias)",
+	if a.Classes == 0 && a.Pool != "map" {
+		return nil, &Error{Path: c.Path, Problem: "the checkpoint has no classifier (head.weight by timm's names, classifier.weight by transformers')",
 			Advice: "take a checkpoint with its classification head"}
 	}
 	w, err := viewOf(c)

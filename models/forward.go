@@ -29,11 +29,11 @@ func forward(c *Checkpoint, w *view, a *Architecture) (*onnx.Graph, error) {
 	for i := range a.Depth {
 		x = v.block(i, x)
 	}
-	if y := v.features(x); a.Classes == 0 {
-		g.Outputs = []*onnx.Value{v.Named("features", y)}
-	} else {
-		g.Outputs = []*onnx.Value{v.Named("logits", v.classify(y))}
+	y := v.features(x)
+	if a.Classes > 0 {
+		y = v.classify(y)
 	}
+	g.Outputs = []*onnx.Value{v.Named("logits", y)}
 	if err := v.Err(); err != nil {
 		return nil, err
 	}

@@ -233,6 +233,9 @@ func (w *view) finish() error {
 		}
 	}
 	w.splitGates()
+	if w.has("attn_pool.latent") && !w.has("head.weight") {
+		w.notes = append(w.notes, "the logits are the embedding of the picture by attention pooling, as there is no classifier")
+	}
 	if p := w.tensors[projection]; p != nil {
 		if w.has("head.weight") {
 			w.drop(projection)

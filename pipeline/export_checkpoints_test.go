@@ -81,6 +81,26 @@ func onlyItsTensorsTrain(t *testing.T, source *models.Checkpoint, path string) {
 	}
 }
 
+// TestConversionSaysWhichWeightsItTakes converts files with several towers.
+func TestConversionSaysWhichWeightsItTakes(t *testing.T) {
+	several := map[string]string{
+		"release-dino":      "the weights are those under teacher; the file has others under student",
+		"release-moco":      "the weights are those under module.base_encoder; the file has others under module.momentum_encoder",
+		"wrapped-ema":       "the weights are those under state_dict_ema; the file has others under state_dict",
+		"wrapped-model-ema": "the weights are those under model_ema; the file has others under model",
+	}
+	for _, c := range zooCheckpoints(t) {
+		r, err := Convert(context.Background(), c.source, filepath.Join(t.TempDir(), "model.onnx"), ConvertOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := slices.DeleteFunc(r.Warnings, func(w string) bool { return !strings.HasPrefix(w, "the weights are those") })
+		if want := several[c.name]; strings.Join(said, "\n") != want {
+			t.Errorf("%s: warnings %q, want %q", c.name, said, want)
+		}
+	}
+}
+
 func weightsIn(t *testing.T, path string) *models.Checkpoint {
 	t.Helper()
 	c, err := models.OpenCheckpoint(path)

@@ -236,6 +236,15 @@ def hub_siglip():
     hub("hub-siglip", tower(hf.SiglipForImageClassification, hf.SiglipConfig), p, IMAGE, pool="avg", prefix=0)
 
 
+@recipe
+def hub_siglip_tower():
+    """The logits are the embedding of the picture, which attention pooling gives."""
+    c = hf.SiglipVisionConfig(**SIZES, image_size=12)
+    c._attn_implementation = "eager"
+    m = randomize(hf.SiglipVisionModel(c))
+    hub("hub-siglip-tower", m, image=IMAGE, pool="avg", prefix=0, forward=lambda m: Method(m, lambda m, x: m(x).pooler_output))
+
+
 # timm's names
 
 
