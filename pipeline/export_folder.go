@@ -91,11 +91,13 @@ func (e *exporter) hubFiles(source *models.Checkpoint, tensors []safetensors.Nam
 	}
 	switch {
 	case kind.Transformers != "":
+		before := string(config)
 		config, err = resized(config, a.ImageSize)
-		if preprocessor == nil && err == nil {
+		if err == nil && (preprocessor == nil || string(config) != before) {
 			preprocessor, err = e.imageProcessor()
 		}
 	case kind.Timm != "":
+		config, err = timmResized(config, a)
 	case notTimms(a, tensors) != "":
 		err = &configs.Error{Msg: fmt.Sprintf("%s came without a %s, and its tensor %s isn't named as timm's, so no library is known that loads a folder of it: "+
 			"export the weights as %s or %s", e.source, hubConfig, notTimms(a, tensors), FormatSafetensors, FormatPyTorch)}
@@ -120,11 +122,11 @@ func resized(config []byte, size [2]int) ([]byte, error) {
 		all["vision_config"] = inner
 		return json.MarshalIndent(all, "", "  ")
 	}
-	side, pair := 0, [2]int{}
+	const usual = 224 // where nothing is stated
+	side, pair := 0, [2]int{usual, usual}
 	stated, ok := all["image_size"]
 	switch {
 	case !ok:
-		return config, nil
 	case json.Unmarshal(stated, &side) == nil:
 		pair = [2]int{side, side}
 	case json.Unmarshal(stated, &pair) != nil:
@@ -135,6 +137,39 @@ func resized(config []byte, size [2]int) ([]byte, error) {
 	}
 	all["image_size"] = sides(size)
 	return json.MarshalIndent(all, "", "  ")
+}
+
+// timmResized does the same in timm's configuration.
+func timmResized(config []byte, a *models.Architecture) ([]byte, error) {
+	var all struct {
+		Pretrained struct {
+			Input [3]int `json:"input_size"`
+		} `json:"pretrained_cfg"`
+		Args map[string]json.RawMessage `json:"model_args"`
+	}
+	if err := json.Unmarshal(config, &all); err != nil {
+		return nil, err
+	}
+	input := [3]int{a.Channels, a.ImageSize[0], a.ImageSize[1]}
+	if _, stated := all.Args["img_size"]; all.Pretrained.Input == input && !stated || string(all.Args["img_size"]) == string(sides(a.ImageSize)) {
+		return config, nil
+	}
+	var whole map[string]any
+	if err := json.Unmarshal(config, &whole); err != nil {
+		return nil, err
+	}
+	for _, change := range []struct {
+		in, key string
+		value   any
+	}{{"model_args", "img_size", sides(a.ImageSize)}, {"pretrained_cfg", "input_size", input}} {
+		inner, ok := whole[change.in].(map[string]any)
+		if !ok {
+			inner = map[string]any{}
+			whole[change.in] = inner
+		}
+		inner[change.key] = change.value
+	}
+	return json.MarshalIndent(whole, "", "  ")
 }
 
 // sides is an image size as configurations write it: a number, or rows and

@@ -297,6 +297,10 @@ func TestFoldersKeepTheConfigurationOfTransformers(t *testing.T) {
 		t.Errorf("preprocessor_config.json says %+v", processor)
 	}
 
+	larger, err := timmResized([]byte(`{"architecture": "x", "pretrained_cfg": {"input_size": [3, 16, 16], "mean": 1}}`), &models.Architecture{Channels: 3, ImageSize: [2]int{32, 32}})
+	if want := `{"architecture":"x","model_args":{"img_size":32},"pretrained_cfg":{"input_size":[3,32,32],"mean":1}}`; err != nil || compact(t, larger) != want {
+		t.Errorf("with another image size, timm's says %s (%v)", compact(t, larger), err)
+	}
 	got, err := resized([]byte(`{"vision_config": {"image_size": 224, "a": 1}, "b": 2}`), [2]int{32, 48})
 	if want := `{"b":2,"vision_config":{"a":1,"image_size":[32,48]}}`; err != nil || compact(t, got) != want {
 		t.Errorf("with another image size it says %s (%v)", compact(t, got), err)
