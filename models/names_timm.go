@@ -37,9 +37,9 @@ var timmNaming = &naming{
 		{from: "head.weight", to: "head.weight"},
 		{from: "head.bias", to: "head.bias"},
 		{from: "head_dist.*", to: "head_dist.*"},
-		{from: "head.proj.weight", to: "head.weight"}, // OpenCLIP around timm
-		{from: "linear_head.*", to: "head.*"},         // DINOv2
-		{from: "linear.*", to: "head.*"},              // DINO's linear probe
+		{from: "head.proj.weight", to: projection}, // OpenCLIP around timm
+		{from: "linear_head.*", to: "head.*"},      // DINOv2
+		{from: "linear.*", to: "head.*"},           // DINO's linear probe
 		{from: "classifier.*", to: "head.*"},
 		{from: "fc.*", to: "head.*"},
 	},

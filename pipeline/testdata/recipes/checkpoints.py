@@ -557,6 +557,16 @@ def openai_clip():
     release("openai-clip", weights, Method(m, lambda m, x: m.visual(x)), "model.pt")
 
 
+@recipe
+def openclip_timm():
+    """OpenCLIP around a trunk of timm's, whose embedding has no bias."""
+    m = timm(num_classes=0)
+    proj = randomize(torch.nn.Linear(16, 6, bias=False), seed=1)
+    weights = prefixed("visual.trunk.", m.state_dict())
+    weights.update({"visual.head.proj.weight": proj.weight.data, "logit_scale": torch.tensor(2.0), "text.text_projection": torch.zeros(4, 6)})
+    release("openclip-timm", weights, Head(m, proj))
+
+
 # JAX
 
 
