@@ -114,7 +114,7 @@ func resized(config []byte, size [2]int) ([]byte, error) {
 	if err := json.Unmarshal(config, &all); err != nil {
 		return nil, err
 	}
-	if vision, ok := all["vision_config"]; ok {
+	if vision, ok := all["vision_config"]; ok && string(vision) != "null" {
 		inner, err := resized(vision, size)
 		if err != nil || string(inner) == string(vision) {
 			return config, err
@@ -123,16 +123,12 @@ func resized(config []byte, size [2]int) ([]byte, error) {
 		return json.MarshalIndent(all, "", "  ")
 	}
 	const usual = 224 // where nothing is stated
-	side, pair := 0, [2]int{usual, usual}
-	stated, ok := all["image_size"]
-	switch {
-	case !ok:
-	case json.Unmarshal(stated, &side) == nil:
-		pair = [2]int{side, side}
-	case json.Unmarshal(stated, &pair) != nil:
-		return config, nil
+	stated, found := all["image_size"]
+	pair, ok := [2]int{usual, usual}, true
+	if found {
+		pair, ok = sizeOf(stated)
 	}
-	if pair == size {
+	if !ok || pair == size {
 		return config, nil
 	}
 	all["image_size"] = sides(size)
@@ -151,7 +147,11 @@ func timmResized(config []byte, a *models.Architecture) ([]byte, error) {
 		return nil, err
 	}
 	input := [3]int{a.Channels, a.ImageSize[0], a.ImageSize[1]}
-	if _, stated := all.Args["img_size"]; all.Pretrained.Input == input && !stated || string(all.Args["img_size"]) == string(sides(a.ImageSize)) {
+	stated, ok := sizeOf(all.Args["img_size"])
+	if all.Args["img_size"] == nil {
+		stated, ok = [2]int(all.Pretrained.Input[1:]), true
+	}
+	if ok && stated == a.ImageSize {
 		return config, nil
 	}
 	var whole map[string]any
@@ -170,6 +170,15 @@ func timmResized(config []byte, a *models.Architecture) ([]byte, error) {
 		inner[change.key] = change.value
 	}
 	return json.MarshalIndent(whole, "", "  ")
+}
+
+// sizeOf reads an image size: a number, or rows and columns.
+func sizeOf(text json.RawMessage) (size [2]int, ok bool) {
+	var side int
+	if json.Unmarshal(text, &side) == nil {
+		return [2]int{side, side}, true
+	}
+	return size, json.Unmarshal(text, &size) == nil
 }
 
 // sides is an image size as configurations write it: a number, or rows and

@@ -21,7 +21,8 @@ import open_clip
 import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
-from timm.models import beit, eva
+from timm import create_model
+from timm.models import beit, eva, save_for_hf
 from timm.models import vision_transformer as vt
 from timm.models.deit import VisionTransformerDistilled
 from torchvision.models.vision_transformer import VisionTransformer as Torchvision
@@ -175,6 +176,30 @@ def hub_dinov3():
 
 
 @recipe
+def hub_dinov3_gated():
+    m = transformer(hf.DINOv3ViTModel, hf.DINOv3ViTConfig, RECTANGLE, num_register_tokens=4, use_gated_mlp=True, hidden_act="silu")
+    head = randomize(torch.nn.Linear(16, 5), seed=1)
+    d = hub("hub-dinov3-gated", m, image=RECTANGLE, prefix=5, forward=lambda m: Head(m, head, lambda y: y.pooler_output))
+    tensors = load_file(d + "model.safetensors")
+    save_file({**tensors, "classifier.weight": head.weight.data, "classifier.bias": head.bias.data}, d + "model.safetensors", metadata={"format": "pt"})
+
+
+@recipe
+def hub_ijepa():
+    hub("hub-ijepa", transformer(hf.IJepaForImageClassification, hf.IJepaConfig), pool="avg", prefix=0)
+
+
+@recipe
+def hub_timm():
+    """A folder as timm pushes it to a hub."""
+    args = {k: v for k, v in TIMM.items() if k != "num_classes"}
+    m = randomize(create_model("vit_tiny_patch16_224", num_classes=5, pretrained_cfg_overlay=dict(mean=(0.1, 0.2, 0.3), crop_pct=1.0), **args))
+    d = folder("hub-timm")
+    save_for_hf(m, d + "/model", model_args=args, safe_serialization=True)
+    case(m, d + "/case.safetensors", image=IMAGE)
+
+
+@recipe
 def hub_beit():
     m = transformer(hf.BeitForImageClassification, hf.BeitConfig, IMAGE, use_relative_position_bias=True, layer_scale_init_value=0.1)
     hub("hub-beit", m, hf.BeitImageProcessor(), IMAGE, pool="avg")
@@ -303,6 +328,13 @@ def release_deit_distilled():
     m = randomize(VisionTransformerDistilled(**TIMM))
     m.set_distilled_training(False)
     release("release-deit-distilled", {"model": OrderedDict((k, torch.nn.Parameter(v)) for k, v in m.state_dict().items())}, m, prefix=2)
+
+
+@recipe
+def release_deit3():
+    m = timm(no_embed_class=True, init_values=0.1)
+    weights = renamed(m.state_dict(), (r"ls(\d)\.gamma", r"gamma_\1"))
+    release("release-deit3", {"model": weights}, m)
 
 
 @recipe
