@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
 )
 
@@ -32,8 +31,9 @@ func Convert(path string, opt Options) (*onnx.Model, error) {
 var irVersions = map[int64]int64{17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 
 // Build writes the architecture's forward pass with the checkpoint's weights:
-// image (batch,channels,rows,columns) float32 to logits (batch,classes), any
-// batch. Initializers have the checkpoint's names and layouts. Nodes are
+// image (batch,channels,rows,columns) float32 to logits (batch,classes), or to
+// features (batch,width) where the checkpoint has no classifier, any batch.
+// Initializers have the checkpoint's names and layouts. Nodes are
 // standard ai.onnx operators which mean the same in the chosen opset as in the
 // working dialect.
 //
@@ -49,10 +49,6 @@ func Build(c *Checkpoint, a *Architecture, opt BuildOptions) (*onnx.Model, error
 	}
 	if err := a.Validate(); err != nil {
 		return nil, &Error{Path: c.Path, Problem: err.Error()}
-	}
-	if a.Classes == 0 && a.Pool != "map" {
-		return nil, &Error{Path: c.Path, Problem: "the checkpoint has no classifier (head.weight by timm's names, classifier.weight by transformers')",
-			Advice: "take a checkpoint with its classification head"}
 	}
 	w, err := viewOf(c)
 	if err != nil {
@@ -112,25 +108,6 @@ func metadata(c *Checkpoint, a *Architecture, g *onnx.Graph, version string) ([]
 		}
 	}
 	return out, nil
-}
-
-// rest is what a graph doesn't keep of a checkpoint: the types of tensors that
-// it has as float32, and the names of those that it hasn't.
-func (c *Checkpoint) rest(g *onnx.Graph) (types map[string]string, unused []string) {
-	kept := map[string]bool{}
-	for _, v := range g.Inits {
-		kept[v.Name] = true
-	}
-	types = map[string]string{}
-	for _, name := range c.names {
-		switch t := c.tensors[name].Type; {
-		case !kept[name]:
-			unused = append(unused, name)
-		case t != onnx.Float:
-			types[name], _ = safetensors.NameOf(t)
-		}
-	}
-	return types, unused
 }
 
 // reduceByAttribute spells ReduceMean's axes as an attribute, which opset 18

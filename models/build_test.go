@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -179,15 +180,38 @@ func TestBuildRefuses(t *testing.T) {
 		t.Errorf("opset 16 gives %v", err)
 	}
 	headless := edit(c, map[string]*onnx.Tensor{"head.weight": nil, "head.bias": nil})
-	b, err := ReadArchitecture(headless, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Build(headless, b, BuildOptions{}); !errors.As(err, &e) || e.ExitCode() != 3 || !strings.Contains(err.Error(), "no classifier") {
-		t.Errorf("a checkpoint without head gives %v", err)
-	}
 	if _, err := Build(headless, a, BuildOptions{}); err == nil || !strings.Contains(err.Error(), "no tensor head.weight") {
 		t.Errorf("another checkpoint's architecture gives %v", err)
+	}
+}
+
+func TestCheckpointsWithoutAClassifierGiveFeatures(t *testing.T) {
+	for name, spec := range small {
+		c, _ := perturbed(t, spec)
+		headless := edit(c, map[string]*onnx.Tensor{"head.weight": nil, "head.bias": nil, "head_dist.weight": nil, "head_dist.bias": nil})
+		a, err := ReadArchitecture(headless, Options{Arch: strings.Replace(spec, `"num_classes":5`, `"num_classes":0`, 1)})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0], "no classifier") {
+			t.Errorf("%s: warnings %q", name, a.Warnings)
+		}
+		m, err := Build(headless, a, BuildOptions{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if out := m.Graph.Outputs[0]; out.String() != fmt.Sprintf("features float32(batch,%d)", a.Width) {
+			t.Errorf("%s: output %v", name, out)
+		}
+		g, err := passes.Prepare(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := find(t, g); s.Err() == nil || !strings.Contains(s.Err().Error(), "no classifier") || len(s.Attention) != a.Depth {
+			t.Errorf("%s: found %+v", name, s)
+		}
 	}
 }
 

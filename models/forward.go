@@ -29,11 +29,14 @@ func forward(c *Checkpoint, w *view, a *Architecture) (*onnx.Graph, error) {
 	for i := range a.Depth {
 		x = v.block(i, x)
 	}
-	y := v.features(x)
-	if a.Classes > 0 {
+	y, name := v.features(x), "logits"
+	switch {
+	case a.Classes > 0:
 		y = v.classify(y)
+	case a.Pool != "map": // that of attention pooling is what SigLIP compares with texts
+		name = "features"
 	}
-	g.Outputs = []*onnx.Value{v.Named("logits", y)}
+	g.Outputs = []*onnx.Value{v.Named(name, y)}
 	if err := v.Err(); err != nil {
 		return nil, err
 	}

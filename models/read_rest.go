@@ -8,6 +8,9 @@ import (
 // rest sets what only statements tell.
 func (r *reading) rest(Options) error {
 	a := r.a
+	if a.Classes == 0 && !r.has("attn_pool.latent") {
+		r.warn("the checkpoint has no classifier, so the model's output is the features that one would read: it can be converted and find objects, but finetuning, relevance and accuracy need classes; take a checkpoint with its head for them")
+	}
 	r.pooling()
 	if v, _ := say(r, func(s *args) *string { return s.MLP }); v != nil && a.MLP == mlpGated && *v == mlpGateLast {
 		a.MLP = mlpGateLast
