@@ -38,22 +38,3 @@ func (c *Checkpoint) named() []safetensors.Named {
 	}
 	return out
 }
-
-// rest is what a graph doesn't keep of a checkpoint: the types of tensors that
-// it has as float32, and the names of those that it hasn't.
-func (c *Checkpoint) rest(g *onnx.Graph) (types map[string]string, unused []string) {
-	kept := map[string]bool{}
-	for _, v := range g.Inits {
-		kept[v.Name] = true
-	}
-	types = map[string]string{}
-	for _, name := range c.names {
-		switch t := c.tensors[name].Type; {
-		case !kept[name]:
-			unused = append(unused, name)
-		case t != onnx.Float:
-			types[name], _ = safetensors.NameOf(t)
-		}
-	}
-	return types, unused
-}

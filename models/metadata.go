@@ -1,5 +1,10 @@
 package models
 
+import (
+	"github.com/relevit/relevit/models/safetensors"
+	"github.com/relevit/relevit/onnx"
+)
+
 // Keys of a model's metadata_props, and of a checkpoint's metadata, that
 // relevit writes.
 const (
@@ -14,3 +19,22 @@ const (
 	MetaPreprocess   = "relevit.preprocessing"       // Preprocess as JSON
 	MetaLabels       = "relevit.class_names"         // list of strings as JSON
 )
+
+// rest is what a graph doesn't keep of a checkpoint: the types of tensors that
+// it has as float32, and the names of those that it hasn't.
+func (c *Checkpoint) rest(g *onnx.Graph) (types map[string]string, unused []string) {
+	kept := map[string]bool{}
+	for _, v := range g.Inits {
+		kept[v.Name] = true
+	}
+	types = map[string]string{}
+	for _, name := range c.names {
+		switch t := c.tensors[name].Type; {
+		case !kept[name]:
+			unused = append(unused, name)
+		case t != onnx.Float:
+			types[name], _ = safetensors.NameOf(t)
+		}
+	}
+	return types, unused
+}
