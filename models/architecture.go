@@ -29,11 +29,12 @@ type Architecture struct {
 	Registers     int  `json:"reg_tokens"`
 	Positions     bool `json:"use_abs_pos_emb"`         // learned position embeddings
 	NoEmbedClass  bool `json:"no_embed_class"`          // prefix tokens have none
+	OnlyClassEmb  bool `json:"embed_class_only"`        // of the prefix tokens, only the class token has one
 	RelBias       bool `json:"use_rel_pos_bias"`        // every block's own table of them
 	SharedRelBias bool `json:"use_shared_rel_pos_bias"` // one for all blocks
 	*Rotary            // nil without
 
-	Pool       string `json:"global_pool"` // token; avg, max or avgmax of the patches; map: attention
+	Pool       string `json:"global_pool"` // token; avg, max or avgmax of the patches; token_avg: both side by side; map: attention
 	PoolPrefix bool   `json:"pool_include_prefix,omitempty"`
 	PoolHeads  int    `json:"attn_pool_num_heads,omitempty"`
 	PoolHidden int    `json:"attn_pool_hidden,omitempty"`
@@ -116,8 +117,11 @@ func (a *Architecture) Tokens() int { return a.Prefix() + a.Patches() }
 
 // placed is the number of prefix tokens that have a position embedding.
 func (a *Architecture) placed() int {
-	if a.NoEmbedClass {
+	switch {
+	case a.NoEmbedClass:
 		return 0
+	case a.OnlyClassEmb:
+		return 1
 	}
 	return a.Prefix()
 }
@@ -195,7 +199,7 @@ func (a *Architecture) Validate() error {
 		key, value string
 		known      []string
 	}{
-		{"global_pool", a.Pool, []string{"token", "avg", "max", "avgmax", "map"}},
+		{"global_pool", a.Pool, []string{"token", "avg", "max", "avgmax", "token_avg", "map"}},
 		{"act_layer", a.Activation, activations},
 		{"block_fn", a.Block, []string{blockPre, blockPost, blockScaling, blockThings}},
 		{"mlp_layer", a.MLP, []string{mlpPlain, mlpGated, mlpGateLast}},
@@ -213,8 +217,8 @@ func (a *Architecture) Validate() error {
 		return fmt.Errorf("impossible architecture: img_size %dx%d has %d patches, at most %d are supported", a.ImageSize[0], a.ImageSize[1], a.Patches(), 1<<16)
 	case a.AttnWidth%a.Heads != 0:
 		return fmt.Errorf("impossible architecture: embed_dim %d is no multiple of num_heads %d", a.AttnWidth, a.Heads)
-	case a.Pool == "token" && !a.ClassToken:
-		return fmt.Errorf("impossible architecture: global_pool token without class_token")
+	case (a.Pool == "token" || a.Pool == "token_avg") && !a.ClassToken:
+		return fmt.Errorf("impossible architecture: global_pool %s without class_token", a.Pool)
 	case a.Pool == "map" && (a.PoolHeads <= 0 || a.Width%a.PoolHeads != 0 || a.PoolHidden <= 0):
 		return fmt.Errorf("impossible architecture: embed_dim %d is no multiple of attn_pool_num_heads %d", a.Width, a.PoolHeads)
 	case (a.RelBias || a.SharedRelBias) && (a.Prefix() != 1 || !a.ClassToken):

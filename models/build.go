@@ -63,11 +63,11 @@ func Build(c *Checkpoint, a *Architecture, opt BuildOptions) (*onnx.Model, error
 	}
 	m := &onnx.Model{IRVersion: ir, Producer: "relevit", ProducerVersion: opt.Version, Graph: g,
 		Doc: a.Title() + ": " + a.Describe(), Opsets: []onnx.Opset{{Domain: "", Version: opset}}}
-	m.Metadata, err = metadata(c, a, opt.Version)
+	m.Metadata, err = metadata(c, a, g, opt.Version)
 	return m, err
 }
 
-func metadata(c *Checkpoint, a *Architecture, version string) ([]onnx.KV, error) {
+func metadata(c *Checkpoint, a *Architecture, g *onnx.Graph, version string) ([]onnx.KV, error) {
 	out := []onnx.KV{{Key: MetaVersion, Value: version}, {Key: MetaSource, Value: filepath.Base(c.Path)}, {Key: MetaSourceSum, Value: c.SHA256}}
 	if c.Path == "" {
 		out[1].Value = ""
@@ -86,6 +86,25 @@ func metadata(c *Checkpoint, a *Architecture, version string) ([]onnx.KV, error)
 	if a.Labels != nil {
 		if err := add(MetaLabels, a.Labels); err != nil {
 			return nil, err
+		}
+	}
+	types, unused := c.rest(g)
+	if len(types) > 0 {
+		if err := add(MetaSourceTypes, types); err != nil {
+			return nil, err
+		}
+	}
+	if len(unused) > 0 {
+		if err := add(MetaSourceUnused, unused); err != nil {
+			return nil, err
+		}
+	}
+	for _, file := range []struct {
+		key  string
+		text []byte
+	}{{MetaConfig, c.Config}, {MetaProcessor, c.Preprocessor}} {
+		if file.text != nil {
+			out = append(out, onnx.KV{Key: file.key, Value: string(file.text)})
 		}
 	}
 	return out, nil

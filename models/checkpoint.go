@@ -23,9 +23,10 @@ type Checkpoint struct {
 	SHA256       string // of the file, in hexadecimal; of the index where weights are in several
 	Format       string // safetensors, pth or npz
 	Metadata     map[string]string
-	Nesting      string // key of the dict that held the weights, such as model; empty for none
-	Config       []byte // config.json in or beside the source, nil for none
-	Preprocessor []byte // preprocessor_config.json likewise
+	Nesting      string   // key of the dict that held the weights, such as model; empty for none
+	Others       []string // keys beside it that lead to other weights
+	Config       []byte   // config.json in or beside the source, nil for none
+	Preprocessor []byte   // preprocessor_config.json likewise
 
 	names   []string
 	tensors map[string]*onnx.Tensor

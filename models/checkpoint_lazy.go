@@ -18,7 +18,7 @@ func openTorch(path string) (*Checkpoint, error) {
 		return nil, err
 	}
 	defer f.Close()
-	c := &Checkpoint{Path: path, Format: FormatPyTorch, Nesting: f.Nesting, Metadata: map[string]string{}}
+	c := &Checkpoint{Path: path, Format: FormatPyTorch, Nesting: f.Nesting, Others: f.Others, Metadata: map[string]string{}}
 	if f.Architecture != "" {
 		c.Metadata["architecture"] = f.Architecture
 	}

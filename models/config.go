@@ -2,6 +2,7 @@ package models
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,19 +12,20 @@ import (
 
 // hubConfig is what transformers' config.json says of a picture's tower.
 type hubConfig struct {
-	ModelType   string            `json:"model_type"`
-	Vision      json.RawMessage   `json:"vision_config"`
-	Labels      map[string]string `json:"id2label"`
-	Heads       *int              `json:"num_attention_heads"`
-	Width       *int              `json:"hidden_size"`
-	Depth       *int              `json:"num_hidden_layers"`
-	Image       *pair             `json:"image_size"`
-	Patch       *pair             `json:"patch_size"`
-	Channels    *int              `json:"num_channels"`
-	Act         *string           `json:"hidden_act"`
-	Eps         *float64          `json:"layer_norm_eps"`
-	MeanPooling *bool             `json:"use_mean_pooling"`
-	Theta       *float64          `json:"rope_theta"`
+	ModelType   string          `json:"model_type"`
+	Vision      json.RawMessage `json:"vision_config"`
+	Labels      map[string]any  `json:"id2label"`
+	Heads       *int            `json:"num_attention_heads"`
+	Width       *int            `json:"hidden_size"`
+	Depth       *int            `json:"num_hidden_layers"`
+	Image       *pair           `json:"image_size"`
+	Patch       *pair           `json:"patch_size"`
+	Channels    *int            `json:"num_channels"`
+	Act         *string         `json:"hidden_act"`
+	Eps         *float64        `json:"layer_norm_eps"`
+	MeanPooling *bool           `json:"use_mean_pooling"`
+	SwiGLU      bool            `json:"use_swiglu_ffn"`
+	Theta       *float64        `json:"rope_theta"`
 	Rope        struct {
 		Theta *float64 `json:"rope_theta"`
 	} `json:"rope_parameters"`
@@ -115,6 +117,10 @@ func (h *hubConfig) args() *args {
 		if h.MeanPooling != nil && !*h.MeanPooling {
 			a.Pool = new("token")
 		}
+	case "dinov2", "dinov2_with_registers":
+		if h.SwiGLU { // hidden_act is not for it
+			a.Act = new("silu")
+		}
 	case "dinov3_vit":
 		theta := 100.0
 		for _, stated := range []*float64{h.Theta, h.Rope.Theta} {
@@ -139,7 +145,8 @@ func (p *args) dinov3(theta float64) {
 func (h *hubConfig) labels() []string {
 	out := make([]string, len(h.Labels))
 	placeholders := true
-	for key, name := range h.Labels {
+	for key, value := range h.Labels {
+		name := fmt.Sprint(value) // some are numbers
 		i, err := strconv.Atoi(key)
 		if err != nil || i < 0 || i >= len(out) || out[i] != "" {
 			return nil

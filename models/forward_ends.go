@@ -23,11 +23,17 @@ func (v *vit) embed(image *onnx.Value) *onnx.Value {
 	if a.Positions {
 		positions = v.weight("pos_embed")
 	}
-	if positions != nil && a.NoEmbedClass {
+	var first *onnx.Value // the class token's position, where it alone has one
+	if positions != nil && a.OnlyClassEmb {
+		first = v.Named("pos_embed/class", v.Slice(positions, 1, 0, 1))
+		positions = v.Named("pos_embed/patches", v.Slice(positions, 1, 1, onnx.End))
+	}
+	before := a.NoEmbedClass || a.OnlyClassEmb
+	if positions != nil && before {
 		x = v.Named("pos_embed/out", v.Add(x, positions))
 	}
-	x = v.prefix(x)
-	if positions != nil && !a.NoEmbedClass {
+	x = v.prefix(x, first)
+	if positions != nil && !before {
 		x = v.Named("pos_embed/out", v.Add(x, positions))
 	}
 	if a.PreNorm {
@@ -36,12 +42,16 @@ func (v *vit) embed(image *onnx.Value) *onnx.Value {
 	return x
 }
 
-// prefix puts the class token and its like before the patches (B,P,D).
-func (v *vit) prefix(x *onnx.Value) *onnx.Value {
+// prefix puts the class token and its like before the patches (B,P,D); first is
+// the class token's position, nil for none.
+func (v *vit) prefix(x, first *onnx.Value) *onnx.Value {
 	var tokens []*onnx.Value
 	var names []string
 	for _, name := range []string{"cls_token", "dist_token", "reg_token"} {
 		if w := v.weight(name); w != nil {
+			if first != nil && name == "cls_token" {
+				w = v.Named("cls_token/placed", v.Add(w, first))
+			}
 			tokens, names = append(tokens, w), append(names, name)
 		}
 	}
@@ -93,6 +103,7 @@ func (v *vit) pool(x *onnx.Value) *onnx.Value {
 	case "map":
 		return v.attentionPool(x)
 	}
+	class := x
 	if p := int64(v.a.Prefix()); p > 0 && !v.a.PoolPrefix {
 		x = v.Op("Slice", nil, x, v.ints("prefix_end", p), v.ints("end", onnx.End), v.ints("token_axis", 1))
 		v.Named("patches", x) // (B,P,D)
@@ -101,6 +112,9 @@ func (v *vit) pool(x *onnx.Value) *onnx.Value {
 		return v.Op(op, []onnx.Attr{{Name: "keepdims", Value: int64(0)}}, x, v.ints("token_axis", 1))
 	}
 	switch v.a.Pool {
+	case "token_avg":
+		token := v.Op("Gather", []onnx.Attr{{Name: "axis", Value: int64(1)}}, class, v.index(0))
+		return v.Named("pool", v.Concat(1, token, over("ReduceMean"))) // (B,2D)
 	case "max":
 		return v.Named("pool", over("ReduceMax"))
 	case "avgmax":

@@ -92,7 +92,7 @@ var huggingFaceNaming = &naming{
 
 // settleHuggingFace tells models apart that use the same tensors differently.
 func settleHuggingFace(w *view) {
-	classifier, clip := w.has("head.weight"), w.has("norm_pre.weight")
+	classifier, clip := w.has("head.weight") && !w.embeds, w.has("norm_pre.weight")
 	siglip := w.has("attn_pool.latent")
 	switch {
 	case clip:

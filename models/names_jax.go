@@ -123,6 +123,9 @@ func flat(dims []int64) (part, []int64, bool) {
 // settleJAX reads the number of heads off a query's bias (heads,size).
 func settleJAX(w *view) {
 	w.says = args{Family: "vit", Eps: new(1e-6)}
+	if w.has("attn_pool.latent") { // SigLIP: flax's gelu is the tanh form, and no port takes another
+		w.says = args{Family: "siglip", Eps: new(1e-6), Act: new("gelu_tanh")}
+	}
 	for _, name := range []string{"blocks.0.attn.qkv.bias", "attn_pool.q.bias"} {
 		t := w.tensors[name]
 		if t == nil {

@@ -1,6 +1,10 @@
 package models
 
-import "regexp"
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
 
 // timmNaming is that of timm's VisionTransformer, Eva and Beit in all versions,
 // of the releases of DeiT, MAE, MoCo v3, DINO, DINOv2, DINOv3, BEiT and EVA-02,
@@ -34,12 +38,33 @@ var timmNaming = &naming{
 		{from: "head.weight", to: "head.weight"},
 		{from: "head.bias", to: "head.bias"},
 		{from: "head_dist.*", to: "head_dist.*"},
-		{from: "head.proj.weight", to: "head.weight"}, // OpenCLIP around timm
-		{from: "linear_head.*", to: "head.*"},         // DINOv2
-		{from: "linear.*", to: "head.*"},              // DINO's linear probe
+		{from: "head.proj.weight", to: projection}, // OpenCLIP around timm
+		{from: "linear_head.*", to: "head.*"},      // DINOv2
+		{from: "linear.*", to: "head.*"},           // DINO's linear probe
 		{from: "classifier.*", to: "head.*"},
 		{from: "fc.*", to: "head.*"},
 	},
+	settle: maskKeyBias,
+}
+
+// maskKeyBias makes the key's part of qkv.bias zero where DINOv3 has a mask
+// beside it that does so, whatever the file holds there.
+func maskKeyBias(w *view) {
+	for name, t := range w.tensors {
+		if !strings.HasSuffix(name, ".attn.qkv.bias") || len(t.parts) != 1 || len(t.dims) != 1 || t.dims[0]%3 != 0 {
+			continue
+		}
+		source := t.parts[0].source
+		mask := w.source.tensors[source+"_mask"]
+		if mask == nil || !slices.Equal(mask.Dims, t.dims) {
+			continue
+		}
+		third := t.dims[0] / 3
+		values, err := mask.Float32s()
+		if err == nil && !slices.ContainsFunc(values[third:2*third], func(x float32) bool { return x != 0 }) {
+			t.parts = []part{{source: source, slice: &[3]int64{0, 0, third}}, {dims: []int64{third}}, {source: source, slice: &[3]int64{0, 2 * third, 3 * third}}}
+		}
+	}
 }
 
 // learned are rotary frequencies (2,blocks,heads,frequencies) that were trained.

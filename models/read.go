@@ -214,6 +214,9 @@ func (r *reading) collect(opt Options) error {
 	r.statements = append(r.statements, r.around()...)
 	r.statements = append(r.statements, &statement{source: "the tensors' names", args: &r.view.says})
 	r.a.Warnings = append(r.a.Warnings, r.view.notes...)
+	if len(r.c.Others) > 0 {
+		r.warn("the weights are those under %s; the file has others under %s", r.c.Nesting, strings.Join(r.c.Others, ", "))
+	}
 	var kept []*statement
 	for _, s := range r.statements {
 		against := r.against(s.args)

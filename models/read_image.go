@@ -71,7 +71,8 @@ func (r *reading) ownGrid(target [2]int) ([2]int, error) {
 		wanted = func(g [2]int) bool {
 			n := g[0] * g[1]
 			a.NoEmbedClass = n == count && a.Prefix() > 0
-			return n == count || n+a.Prefix() == count
+			a.OnlyClassEmb = n+1 == count && a.Registers > 0 && a.ClassToken && !a.DistToken
+			return n == count || n+a.Prefix() == count || a.OnlyClassEmb
 		}
 	case a.RelBias || a.SharedRelBias:
 		name := "rel_pos_bias.relative_position_bias_table"
@@ -143,5 +144,8 @@ func (r *reading) squareGrid(count int, bare bool) ([2]int, bool) {
 		n = count
 	}
 	root, ok := squareRoot(n)
+	if !ok && !bare && a.Registers > 0 { // DINOv2's registers have no position
+		root, ok = squareRoot(count - 1)
+	}
 	return [2]int{root, root}, ok
 }

@@ -53,6 +53,9 @@ func (r *reading) pooling() {
 	if v, _ := say(r, func(s *args) *string { return s.Pool }); v != nil && *v != "map" && *v != "" {
 		a.Pool = *v
 	}
+	if head := r.view.tensors["head.weight"]; head != nil && a.ClassToken && a.PreLogits == 0 && head.dims[1] == 2*int64(a.Width) {
+		a.Pool = "token_avg" // the linear heads of DINOv2
+	}
 	if !r.has("attn_pool.latent") {
 		return
 	}

@@ -139,6 +139,9 @@ func (s *specs) head() {
 		s.linear(true, true, "attn_pool.mlp.fc2", d, a.PoolHidden)
 	}
 	features := d
+	if a.Pool == "token_avg" {
+		features = 2 * d
+	}
 	if a.PreLogits > 0 {
 		s.linear(true, true, "pre_logits.fc", a.PreLogits, d)
 		features = a.PreLogits
@@ -146,6 +149,15 @@ func (s *specs) head() {
 	s.norm(a.FCNorm, "fc_norm", features)
 	s.linear(a.Classes > 0, a.HeadBias, "head", a.Classes, features)
 	s.linear(a.Classes > 0 && a.DistHead, a.HeadBias, "head_dist", a.Classes, features)
+}
+
+// TimmNames lists the names of the tensors in timm's own state_dict.
+func (a *Architecture) TimmNames() []string {
+	var out []string
+	for _, s := range a.asTimm() {
+		out = append(out, s.name)
+	}
+	return out
 }
 
 // asTimm lists the tensors under the names of timm's own state_dict: q, k and

@@ -11,6 +11,7 @@ type view struct {
 	prefix  string // before the names of the tower of the image, such as module.
 	tensors map[string]*viewed
 	unused  []string // tensors of the checkpoint that no name of timm's is made of
+	embeds  bool     // the logits are CLIP's embedding of the picture
 	says    args     // what the names imply and tensors don't tell
 	notes   []string // what is taken for what, where that is no matter of course
 }

@@ -29,17 +29,36 @@ var namings = []*naming{timmNaming, huggingFaceNaming, clipNaming, torchvisionNa
 // the image: those are listed in unused.
 func viewOf(c *Checkpoint) (*view, error) {
 	for _, n := range namings {
-		for _, prefix := range n.prefixes(c) {
+		prefixes := n.prefixes(c)
+		for _, prefix := range prefixes {
 			w, err := n.show(c, prefix)
 			if err != nil {
 				return nil, err
 			}
 			if n.first == "" || w.has(n.first) {
+				w.noteOthers(prefixes)
 				return w, nil
 			}
 		}
 	}
 	return plainView(c), nil
+}
+
+// noteOthers says which tower is taken where there are several.
+func (w *view) noteOthers(prefixes []string) {
+	var names []string
+	for _, p := range append([]string{w.prefix}, prefixes...) {
+		name := strings.TrimRight(p, "./")
+		if name == "" {
+			name = "no prefix"
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) > 1 {
+		w.notes = append(w.notes, fmt.Sprintf("the weights are those under %s; the file has others under %s", names[0], strings.Join(names[1:], ", ")))
+	}
 }
 
 // prefixes lists what comes before the patch embedding's weight, the most
@@ -214,11 +233,14 @@ func (w *view) finish() error {
 		}
 	}
 	w.splitGates()
+	if w.has("attn_pool.latent") && !w.has("head.weight") {
+		w.notes = append(w.notes, "the logits are the embedding of the picture by attention pooling, as there is no classifier")
+	}
 	if p := w.tensors[projection]; p != nil {
 		if w.has("head.weight") {
 			w.drop(projection)
 		} else {
-			w.tensors["head.weight"] = p
+			w.tensors["head.weight"], w.embeds = p, true
 			delete(w.tensors, projection)
 			w.notes = append(w.notes, fmt.Sprintf("the logits are CLIP's embedding of the picture by %s, as there is no classifier", p.parts[0].source))
 		}
@@ -275,5 +297,5 @@ func (w *view) splitGates() {
 
 // idleName tells tensors inside the tower that inference doesn't use: buffers,
 // and what pretraining leaves behind.
-var idleName = regexp.MustCompile(`^(.*\b(mask_token|relative_position_index|k_bias|bias_mask|position_ids|num_batches_tracked)|rope.*|` +
+var idleName = regexp.MustCompile(`^(.*\b(mask_token|relative_position_index|k_bias|bias_mask|position_ids|num_batches_tracked)|(.*\.)?rope\w*\.(freqs|freqs_cos|freqs_sin|periods|inv_freq)|` +
 	`(pooler\.dense|decoder\w*|lm_head|local_cls_norm|projectors|head\.(\d+|mlp|last_layer))\..*|decoder_pos_embed)$`)

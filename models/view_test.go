@@ -2,6 +2,7 @@ package models
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/relevit/relevit/onnx"
@@ -50,5 +51,47 @@ func TestAViewShowsTimmsNames(t *testing.T) {
 	}
 	if want := []string{"module.backbone.mask_token", "text.weight"}; !slices.Equal(w.unused, want) {
 		t.Errorf("unused: expected %v, found %v", want, w.unused)
+	}
+}
+
+func TestATowerBesideOthersIsNamed(t *testing.T) {
+	tower := func(prefix string, out map[string][]int64) map[string][]int64 {
+		out[prefix+"patch_embed.proj.weight"] = []int64{8, 3, 4, 4}
+		return out
+	}
+	for want, tensors := range map[string]map[string][]int64{
+		"": tower("module.", map[string][]int64{}),
+		"the weights are those under module.base_encoder; the file has others under module.momentum_encoder": tower("module.momentum_encoder.",
+			tower("module.base_encoder.", map[string][]int64{})),
+		"the weights are those under teacher.backbone; the file has others under student.backbone": tower("student.backbone.", tower("teacher.backbone.", map[string][]int64{})),
+		"the weights are those under no prefix; the file has others under student":                 tower("student.", tower("", map[string][]int64{})),
+	} {
+		w, err := viewOf(checkpointOf(tensors))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(w.notes, "\n"); got != want {
+			t.Errorf("notes %q, want %q", got, want)
+		}
+	}
+}
+
+// TestDINOv3sMaskHidesTheKeysBias takes zeros for what the mask hides, and the
+// stored values where the mask doesn't hide them.
+func TestDINOv3sMaskHidesTheKeysBias(t *testing.T) {
+	for hidden, parts := range map[float32]int{0: 3, 1: 1} {
+		c := checkpointOf(map[string][]int64{"patch_embed.proj.weight": {2, 3, 4, 4}, "blocks.0.attn.qkv.bias": {6}, "blocks.0.attn.qkv.bias_mask": {6}})
+		c.tensors["blocks.0.attn.qkv.bias_mask"] = onnx.FloatTensor([]float32{1, 1, hidden, hidden, 1, 1}, 6)
+		w, err := viewOf(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bias := w.tensors["blocks.0.attn.qkv.bias"]
+		if len(bias.parts) != parts || bias.dims[0] != 6 || parts == 3 && bias.parts[1].source != "" {
+			t.Errorf("where the mask is %v, the bias is %+v", hidden, bias)
+		}
+		if !slices.Equal(w.unused, []string{"blocks.0.attn.qkv.bias_mask"}) {
+			t.Errorf("unused: %v", w.unused)
+		}
 	}
 }

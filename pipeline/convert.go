@@ -60,8 +60,10 @@ func Convert(ctx context.Context, source, out string, opt ConvertOptions) (*Conv
 	if err := onnx.WriteModel(out, m, write); err != nil {
 		return nil, explainFull(err)
 	}
-	r := &Converted{Path: out, Architecture: a.Title(), Description: a.Describe(), Parameters: c.Parameters(),
-		Opset: m.OpsetVersion(""), Warnings: append([]string{}, a.Warnings...)}
+	r := &Converted{Path: out, Architecture: a.Title(), Description: a.Describe(), Opset: m.OpsetVersion(""), Warnings: append([]string{}, a.Warnings...)}
+	for _, p := range passes.Parameters(m.Graph) {
+		r.Parameters += p.Data.Count()
+	}
 	r.SHA256, r.Bytes, err = fileSum(out)
 	return r, err
 }

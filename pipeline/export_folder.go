@@ -6,12 +6,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/pipeline/picture"
 )
 
 // Files of a folder as model hubs have it.
@@ -20,42 +22,6 @@ const (
 	hubConfig       = "config.json"
 	hubPreprocessor = "preprocessor_config.json"
 )
-
-// timmPatches is a tensor of every model of timm's.
-const timmPatches = "patch_embed.proj.weight"
-
-// described is what the metadata of a converted model say of its architecture,
-// by timm's names.
-type described struct {
-	Name       string  `json:"architecture"`
-	Family     string  `json:"family"`
-	ImageSize  [2]int  `json:"img_size"`
-	Patch      [2]int  `json:"patch_size"`
-	Channels   int     `json:"in_chans"`
-	Classes    int     `json:"num_classes"`
-	Width      int     `json:"embed_dim"`
-	Depth      int     `json:"depth"`
-	Heads      int     `json:"num_heads"`
-	Ratio      float64 `json:"mlp_ratio"`
-	Hidden     int     `json:"mlp_hidden"`
-	QKVBias    bool    `json:"qkv_bias"`
-	QKNorm     bool    `json:"qk_norm"`
-	PreNorm    bool    `json:"pre_norm"`
-	Pool       string  `json:"global_pool"`
-	ClassToken bool    `json:"class_token"`
-	DistToken  bool    `json:"dist_token"`
-	DistHead   bool    `json:"dist_head"`
-	NoEmbed    bool    `json:"no_embed_class"`
-	Registers  int     `json:"reg_tokens"`
-	FCNorm     bool    `json:"fc_norm"`
-	LayerScale bool    `json:"layer_scale"`
-	Activation string  `json:"act_layer"`
-	RelBias    bool    `json:"use_rel_pos_bias"`
-	SharedBias bool    `json:"use_shared_rel_pos_bias"`
-	Rope       string  `json:"rope_type"`
-	MLP        string  `json:"mlp_layer"`
-	Block      string  `json:"block_fn"`
-}
 
 // writeFolder writes a folder that the library loads which the model's
 // checkpoint came from: weights, configuration and preprocessing.
@@ -93,14 +59,14 @@ func (e *exporter) writeFolder(dir string, values []safetensors.Named, metadata 
 // hubFiles are the configuration and the preprocessing: those that came with
 // the checkpoint, or, for one of timm's that came without, timm's.
 func (e *exporter) hubFiles(source *models.Checkpoint, tensors []safetensors.Named) (config, preprocessor []byte, err error) {
-	var a described
+	a := &models.Architecture{}
 	text, converted := e.model.Meta(models.MetaArchitecture)
 	if !converted {
 		return nil, nil, &configs.Error{Msg: fmt.Sprintf(
 			"%s was not made from a checkpoint by relevit, so the configuration of its library isn't known: export the weights as %s or %s",
 			e.source, FormatSafetensors, FormatPyTorch)}
 	}
-	if err := json.Unmarshal([]byte(text), &a); err != nil {
+	if err := json.Unmarshal([]byte(text), a); err != nil {
 		return nil, nil, fmt.Errorf("metadata %s: %w", models.MetaArchitecture, err)
 	}
 	stated := func(key string, file func(*models.Checkpoint) []byte) []byte {
@@ -112,8 +78,8 @@ func (e *exporter) hubFiles(source *models.Checkpoint, tensors []safetensors.Nam
 		}
 		return nil
 	}
-	config = stated(metaSourceConfig, func(c *models.Checkpoint) []byte { return c.Config })
-	preprocessor = stated(metaSourcePreprocessor, func(c *models.Checkpoint) []byte { return c.Preprocessor })
+	config = stated(models.MetaConfig, func(c *models.Checkpoint) []byte { return c.Config })
+	preprocessor = stated(models.MetaProcessor, func(c *models.Checkpoint) []byte { return c.Preprocessor })
 	var kind struct {
 		Transformers string `json:"model_type"`
 		Timm         string `json:"architecture"`
@@ -125,16 +91,18 @@ func (e *exporter) hubFiles(source *models.Checkpoint, tensors []safetensors.Nam
 	}
 	switch {
 	case kind.Transformers != "":
+		before := string(config)
 		config, err = resized(config, a.ImageSize)
-		if preprocessor == nil && err == nil {
+		if err == nil && (preprocessor == nil || string(config) != before) {
 			preprocessor, err = e.imageProcessor()
 		}
 	case kind.Timm != "":
-	case byName(tensors)[timmPatches] == nil:
-		err = &configs.Error{Msg: fmt.Sprintf("%s doesn't have the %s of the checkpoint that it was made of, and that isn't timm's: "+
-			"export the weights as %s or %s", e.source, hubConfig, FormatSafetensors, FormatPyTorch)}
+		config, err = timmResized(config, a)
+	case notTimms(a, tensors) != "":
+		err = &configs.Error{Msg: fmt.Sprintf("%s came without a %s, and its tensor %s isn't named as timm's, so no library is known that loads a folder of it: "+
+			"export the weights as %s or %s", e.source, hubConfig, notTimms(a, tensors), FormatSafetensors, FormatPyTorch)}
 	default:
-		config, err = e.timmConfig(&a)
+		config, err = e.timmConfig(a)
 	}
 	return config, preprocessor, err
 }
@@ -146,7 +114,7 @@ func resized(config []byte, size [2]int) ([]byte, error) {
 	if err := json.Unmarshal(config, &all); err != nil {
 		return nil, err
 	}
-	if vision, ok := all["vision_config"]; ok {
+	if vision, ok := all["vision_config"]; ok && string(vision) != "null" {
 		inner, err := resized(vision, size)
 		if err != nil || string(inner) == string(vision) {
 			return config, err
@@ -154,21 +122,63 @@ func resized(config []byte, size [2]int) ([]byte, error) {
 		all["vision_config"] = inner
 		return json.MarshalIndent(all, "", "  ")
 	}
-	side, pair := 0, [2]int{}
-	stated, ok := all["image_size"]
-	switch {
-	case !ok:
-		return config, nil
-	case json.Unmarshal(stated, &side) == nil:
-		pair = [2]int{side, side}
-	case json.Unmarshal(stated, &pair) != nil:
-		return config, nil
+	const usual = 224 // where nothing is stated
+	stated, found := all["image_size"]
+	pair, ok := [2]int{usual, usual}, true
+	if found {
+		pair, ok = sizeOf(stated)
 	}
-	if pair == size {
+	if !ok || pair == size {
 		return config, nil
 	}
 	all["image_size"] = sides(size)
 	return json.MarshalIndent(all, "", "  ")
+}
+
+// timmResized does the same in timm's configuration.
+func timmResized(config []byte, a *models.Architecture) ([]byte, error) {
+	var all struct {
+		Pretrained struct {
+			Input [3]int `json:"input_size"`
+		} `json:"pretrained_cfg"`
+		Args map[string]json.RawMessage `json:"model_args"`
+	}
+	if err := json.Unmarshal(config, &all); err != nil {
+		return nil, err
+	}
+	input := [3]int{a.Channels, a.ImageSize[0], a.ImageSize[1]}
+	stated, ok := sizeOf(all.Args["img_size"])
+	if all.Args["img_size"] == nil {
+		stated, ok = [2]int(all.Pretrained.Input[1:]), true
+	}
+	if ok && stated == a.ImageSize {
+		return config, nil
+	}
+	var whole map[string]any
+	if err := json.Unmarshal(config, &whole); err != nil {
+		return nil, err
+	}
+	for _, change := range []struct {
+		in, key string
+		value   any
+	}{{"model_args", "img_size", sides(a.ImageSize)}, {"pretrained_cfg", "input_size", input}} {
+		inner, ok := whole[change.in].(map[string]any)
+		if !ok {
+			inner = map[string]any{}
+			whole[change.in] = inner
+		}
+		inner[change.key] = change.value
+	}
+	return json.MarshalIndent(whole, "", "  ")
+}
+
+// sizeOf reads an image size: a number, or rows and columns.
+func sizeOf(text json.RawMessage) (size [2]int, ok bool) {
+	var side int
+	if json.Unmarshal(text, &side) == nil {
+		return [2]int{side, side}, true
+	}
+	return size, json.Unmarshal(text, &size) == nil
 }
 
 // sides is an image size as configurations write it: a number, or rows and
@@ -180,23 +190,56 @@ func sides(size [2]int) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf("[%d,%d]", size[0], size[1]))
 }
 
+// resamplings are interpolations by PIL's number.
+var resamplings = []string{"nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"}
+
 // imageProcessor writes the preprocessing in transformers' words.
 func (e *exporter) imageProcessor() ([]byte, error) {
 	p := models.PreprocessOf(e.model)
 	if p == nil {
 		return nil, nil
 	}
-	resample := map[string]int{"nearest": 0, "bilinear": 2, "bicubic": 3}[p.Interpolation]
-	return json.MarshalIndent(map[string]any{
+	rows, columns := p.InputSize[1], p.InputSize[2]
+	out := map[string]any{
 		"image_processor_type": "ViTImageProcessor", "do_resize": true, "do_rescale": true, "do_normalize": true,
-		"size":     map[string]int{"height": p.InputSize[1], "width": p.InputSize[2]},
-		"resample": resample, "rescale_factor": 1.0 / 255, "image_mean": p.Mean, "image_std": p.Std,
-	}, "", "  ")
+		"size":     map[string]int{"height": rows, "width": columns},
+		"resample": max(0, slices.Index(resamplings, p.Interpolation)), "rescale_factor": 1.0 / 255, "image_mean": p.Mean, "image_std": p.Std,
+	}
+	if e.cropMode() == picture.ResizeShorter && rows == columns {
+		out["image_processor_type"] = "BitImageProcessor"
+		out["size"] = map[string]int{"shortest_edge": int(float64(rows) / p.CropPct)}
+		out["do_center_crop"], out["crop_size"] = true, map[string]int{"height": rows, "width": columns}
+	}
+	return json.MarshalIndent(out, "", "  ")
+}
+
+// cropMode is how pictures are resized before they are cropped.
+func (e *exporter) cropMode() picture.ResizeMode {
+	text, _ := e.model.Meta(models.MetaPreprocess)
+	p := struct {
+		Mode picture.ResizeMode `json:"crop_mode"`
+	}{picture.ResizeShorter}
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		return picture.ResizeShorter
+	}
+	return p.Mode
+}
+
+// notTimms is the first tensor that timm's model doesn't have under its name,
+// empty for none.
+func notTimms(a *models.Architecture, tensors []safetensors.Named) string {
+	known := a.TimmNames()
+	for _, t := range tensors {
+		if !slices.Contains(known, t.Name) {
+			return t.Name
+		}
+	}
+	return ""
 }
 
 // timmConfig describes the model as timm's own folders do: its name there, what
 // differs from the model of that name, and the preprocessing.
-func (e *exporter) timmConfig(a *described) ([]byte, error) {
+func (e *exporter) timmConfig(a *models.Architecture) ([]byte, error) {
 	name, _, _ := strings.Cut(a.Name, ".")
 	args := map[string]any{"img_size": sides(a.ImageSize)}
 	if name == "" {
@@ -209,7 +252,7 @@ func (e *exporter) timmConfig(a *described) ([]byte, error) {
 		"pool_size": nil, "fixed_input_size": true}
 	if p := models.PreprocessOf(e.model); p != nil {
 		pretrained["input_size"], pretrained["interpolation"], pretrained["crop_pct"] = p.InputSize, p.Interpolation, p.CropPct
-		pretrained["mean"], pretrained["std"] = p.Mean, p.Std
+		pretrained["crop_mode"], pretrained["mean"], pretrained["std"] = e.cropMode(), p.Mean, p.Std
 	}
 	if a.DistHead {
 		pretrained["classifier"] = []string{"head", "head_dist"}
@@ -224,27 +267,34 @@ func (e *exporter) timmConfig(a *described) ([]byte, error) {
 
 // timmArgs adds the constructor's arguments of a model that has no name of its
 // own in timm, and returns the name of one with the same class.
-func timmArgs(a *described, args map[string]any) (string, error) {
-	if a.Rope != "" || a.RelBias || a.SharedBias || a.MLP != "Mlp" && a.MLP != "" || a.Block != "Block" && a.Block != "" {
+func timmArgs(a *models.Architecture, args map[string]any) (string, error) {
+	const usualEps = 1e-6 // no argument states another
+	if a.Rotary != nil || a.RelBias || a.SharedRelBias || a.MLP != "Mlp" || a.Block != "Block" || a.Eps != usualEps || a.QKVBias != a.KeyBias ||
+		a.OnlyClassEmb || a.Pool == "token_avg" || a.PreLogits > 0 || a.AttnGate || a.AttnScale || a.EmbedNorm || a.AttnWidth != a.Width {
 		return "", &configs.Error{Msg: "timm's name of the model isn't known: convert the checkpoint with its name (arch)"}
 	}
 	args["patch_size"], args["in_chans"], args["embed_dim"] = sides(a.Patch), a.Channels, a.Width
-	args["depth"], args["num_heads"] = a.Depth, a.Heads
-	if args["mlp_ratio"] = a.Ratio; a.Hidden > 0 {
-		args["mlp_ratio"] = float64(a.Hidden) / float64(a.Width)
+	args["depth"], args["num_heads"], args["mlp_ratio"] = a.Depth, a.Heads, float64(a.Hidden)/float64(a.Width)
+	args["qkv_bias"], args["qk_norm"], args["proj_bias"], args["pre_norm"] = a.QKVBias, a.QKNorm, a.ProjBias, a.PreNorm
+	args["scale_attn_norm"], args["scale_mlp_norm"] = a.AttnNorm, a.MLPNorm
+	args["global_pool"], args["class_token"], args["no_embed_class"] = a.Pool, a.ClassToken, a.NoEmbedClass
+	args["reg_tokens"], args["fc_norm"], args["final_norm"] = a.Registers, a.FCNorm, a.FinalNorm || a.FCNorm
+	if a.PoolPrefix {
+		args["pool_include_prefix"] = true
 	}
-	args["qkv_bias"], args["qk_norm"], args["pre_norm"] = a.QKVBias, a.QKNorm, a.PreNorm
-	args["global_pool"], args["class_token"], args["no_embed_class"] = a.Pool, a.ClassToken, a.NoEmbed
-	args["reg_tokens"], args["fc_norm"] = a.Registers, a.FCNorm
 	if a.LayerScale {
 		args["init_values"] = 1e-5
 	}
-	if a.Activation != "" && a.Activation != "gelu" {
+	if a.Activation != "gelu" {
 		args["act_layer"] = a.Activation
 	}
+	if a.Norm != "layernorm" {
+		args["norm_layer"] = a.Norm
+	}
 	if a.DistToken {
-		delete(args, "global_pool")
-		delete(args, "class_token")
+		for _, key := range []string{"global_pool", "class_token"} {
+			delete(args, key)
+		}
 		return "deit_base_distilled_patch16_224", nil
 	}
 	return "vit_base_patch16_224", nil

@@ -17,13 +17,6 @@ import (
 	"github.com/relevit/relevit/onnx/passes"
 )
 
-// Metadata that converted models keep of their source; see package models.
-const (
-	metaSourceTypes        = "relevit.source_dtypes"
-	metaSourceConfig       = "relevit.source_config"
-	metaSourcePreprocessor = "relevit.source_preprocessor"
-)
-
 // writeTensors writes the parameters alone, and reads them back.
 func (e *exporter) writeTensors(path string, values []safetensors.Named, metadata []onnx.KV) error {
 	tensors, source, err := e.state(values)
@@ -41,6 +34,10 @@ func (e *exporter) writeTensors(path string, values []safetensors.Named, metadat
 	return reread(path, tensors)
 }
 
+// ofSource are metadata that serve to write tensors, and say nothing of what is
+// written.
+var ofSource = []string{models.MetaSourceTypes, models.MetaSourceUnused, models.MetaConfig, models.MetaProcessor}
+
 // tensorMetadata is what a safetensors file says beside its tensors.
 func (e *exporter) tensorMetadata(source *models.Checkpoint, metadata []onnx.KV) map[string]string {
 	out := map[string]string{"format": "pt"}
@@ -50,7 +47,9 @@ func (e *exporter) tensorMetadata(source *models.Checkpoint, metadata []onnx.KV)
 		}
 	}
 	for _, kv := range slices.Concat(e.model.Metadata, metadata) {
-		out[kv.Key] = kv.Value
+		if !slices.Contains(ofSource, kv.Key) {
+			out[kv.Key] = kv.Value
+		}
 	}
 	return out
 }
@@ -122,9 +121,22 @@ func (e *exporter) state(values []safetensors.Named) ([]safetensors.Named, *mode
 	}
 	source := e.sourceCheckpoint()
 	if source != nil {
-		out = asIn(source, out)
+		return asIn(source, out), source, nil
 	}
-	return out, source, nil
+	e.noteUnused()
+	return out, nil, nil
+}
+
+// noteUnused says which tensors of the checkpoint are missing from what is
+// written, as the checkpoint isn't there any more.
+func (e *exporter) noteUnused() {
+	text, _ := e.model.Meta(models.MetaSourceUnused)
+	var names []string
+	if json.Unmarshal([]byte(text), &names) != nil || len(names) == 0 {
+		return
+	}
+	source, _ := e.model.Meta(models.MetaSource)
+	e.note("the checkpoint's tensors that the model doesn't use are left out, %d of them: %s; to have them, put %s beside %s", len(names), abridged(names), source, e.files[0])
 }
 
 // abridged lists a few names.
@@ -159,23 +171,18 @@ func (e *exporter) named(name string) bool {
 // sourceTypes are the types that tensors had in the checkpoint that the model
 // was made of, where that wasn't float32.
 func (e *exporter) sourceTypes() (map[string]onnx.DType, error) {
-	text, ok := e.model.Meta(metaSourceTypes)
+	text, ok := e.model.Meta(models.MetaSourceTypes)
 	if !ok {
 		return nil, nil
 	}
 	var names map[string]string
 	if err := json.Unmarshal([]byte(text), &names); err != nil {
-		return nil, fmt.Errorf("metadata %s: %w", metaSourceTypes, err)
+		return nil, fmt.Errorf("metadata %s: %w", models.MetaSourceTypes, err)
 	}
 	out := map[string]onnx.DType{}
 	for name, t := range names {
-		switch t {
-		case "F16":
-			out[name] = onnx.Float16
-		case "BF16":
-			out[name] = onnx.BFloat16
-		case "F64":
-			out[name] = onnx.Double
+		if t, ok := safetensors.TypeOf(t); ok {
+			out[name] = t
 		}
 	}
 	return out, nil

@@ -161,7 +161,7 @@ func halfRun(t *testing.T, factor float32) *Run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	setMeta(m, onnx.KV{Key: metaSourceTypes, Value: `{"head.weight":"F16","pos_embed":"BF16"}`})
+	setMeta(m, onnx.KV{Key: models.MetaSourceTypes, Value: `{"head.weight":"F16","pos_embed":"BF16"}`})
 	pos := m.Graph.Find("pos_embed")
 	short, err := pos.Data.As(onnx.BFloat16)
 	if err != nil {
@@ -278,7 +278,7 @@ func TestFoldersKeepTheConfigurationOfTransformers(t *testing.T) {
 		t.Fatal(err)
 	}
 	const config = `{"model_type": "vit", "image_size": 16, "hidden_size": 16}`
-	setMeta(m, onnx.KV{Key: metaSourceConfig, Value: config})
+	setMeta(m, onnx.KV{Key: models.MetaConfig, Value: config})
 	same := filepath.Join(t.TempDir(), "same.onnx")
 	if err := onnx.WriteModel(same, m, onnx.WriteOptions{}); err != nil {
 		t.Fatal(err)
@@ -289,13 +289,18 @@ func TestFoldersKeepTheConfigurationOfTransformers(t *testing.T) {
 	}
 	var processor struct {
 		Size map[string]int `json:"size"`
+		Crop map[string]int `json:"crop_size"`
 		Mean []float64      `json:"image_mean"`
 	}
 	readJSON(t, filepath.Join(e.Path, hubPreprocessor), &processor)
-	if processor.Size["height"] != 16 || !slices.Equal(processor.Mean, []float64{0.5, 0.5, 0.5}) {
+	if processor.Size["shortest_edge"] != 17 || processor.Crop["height"] != 16 || !slices.Equal(processor.Mean, []float64{0.5, 0.5, 0.5}) {
 		t.Errorf("preprocessor_config.json says %+v", processor)
 	}
 
+	larger, err := timmResized([]byte(`{"architecture": "x", "pretrained_cfg": {"input_size": [3, 16, 16], "mean": 1}}`), &models.Architecture{Channels: 3, ImageSize: [2]int{32, 32}})
+	if want := `{"architecture":"x","model_args":{"img_size":32},"pretrained_cfg":{"input_size":[3,32,32],"mean":1}}`; err != nil || compact(t, larger) != want {
+		t.Errorf("with another image size, timm's says %s (%v)", compact(t, larger), err)
+	}
 	got, err := resized([]byte(`{"vision_config": {"image_size": 224, "a": 1}, "b": 2}`), [2]int{32, 48})
 	if want := `{"b":2,"vision_config":{"a":1,"image_size":[32,48]}}`; err != nil || compact(t, got) != want {
 		t.Errorf("with another image size it says %s (%v)", compact(t, got), err)

@@ -10,6 +10,7 @@ const (
 	value        // it may occur, but nothing is made of it
 	call         // a Call is made of it
 	mapping      // a Dict is made of it
+	list         // a List is made of it
 	set          // a Set is made of it
 )
 
@@ -19,6 +20,8 @@ var allowed = map[Global]role{
 	{"collections", "OrderedDict"}: mapping,
 	{"collections", "defaultdict"}: mapping,
 	{"collections", "Counter"}:     mapping,
+
+	{"collections", "deque"}: list,
 
 	{"argparse", "Namespace"}:           call,
 	{"types", "SimpleNamespace"}:        call,
@@ -35,6 +38,11 @@ var allowed = map[Global]role{
 	{"pathlib._local", "WindowsPath"}:   call,
 	{"datetime", "datetime"}:            call,
 	{"datetime", "timedelta"}:           call,
+	{"datetime", "date"}:                call,
+	{"datetime", "time"}:                call,
+	{"datetime", "timezone"}:            call,
+	{"decimal", "Decimal"}:              call,
+	{"uuid", "UUID"}:                    call,
 
 	{"typing", "Any"}:                                                   value,
 	{"omegaconf.dictconfig", "DictConfig"}:                              call,
@@ -65,6 +73,7 @@ var allowed = map[Global]role{
 	{"numpy.core.numeric", "_frombuffer"}:      call,
 	{"numpy._core.numeric", "_frombuffer"}:     call,
 
+	{"torch.torch_version", "TorchVersion"}:                    call,
 	{"torch", "Size"}:                                          call,
 	{"torch", "device"}:                                        call,
 	{"torch", "Tensor"}:                                        value,

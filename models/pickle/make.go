@@ -3,6 +3,7 @@ package pickle
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -53,8 +54,17 @@ func (m *machine) call(f any, args any) error {
 		return nil
 	case mapping:
 		return m.mapping(g, a)
-	case set:
-		return m.set(g, a)
+	case list, set:
+		items, err := m.elements(g, a)
+		if err != nil {
+			return err
+		}
+		if allowed[g] == list {
+			m.push(&List{Items: items})
+		} else {
+			m.push(&Set{Items: items})
+		}
+		return nil
 	}
 	return &Error{Global: g.String(), Problem: fmt.Sprintf("it calls %s, and files of weights have no need of that; nothing in the file was run", g)}
 }
@@ -105,26 +115,25 @@ func pair(v any) (key, value any, ok bool) {
 	return items[0], items[1], true
 }
 
-// set makes a set, empty or of a list or tuple.
-func (m *machine) set(g Global, args Tuple) error {
-	s := &Set{}
-	if len(args) > 0 {
-		var from []any
-		switch v := args[0].(type) {
-		case *List:
-			from = v.Items
-		case Tuple:
-			from = v
-		default:
-			return fmt.Errorf("%s is made of %s", g, Kind(v))
-		}
-		if err := m.spend(costItem * int64(len(from))); err != nil {
-			return err
-		}
-		s.Items = append(s.Items, from...)
+// elements are those of which a sequence or set is made: none, or a list's or
+// tuple's.
+func (m *machine) elements(g Global, args Tuple) ([]any, error) {
+	if len(args) == 0 {
+		return nil, nil
 	}
-	m.push(s)
-	return nil
+	var from []any
+	switch v := args[0].(type) {
+	case *List:
+		from = v.Items
+	case Tuple:
+		from = v
+	default:
+		return nil, fmt.Errorf("%s is made of %s", g, Kind(v))
+	}
+	if err := m.spend(costItem * int64(len(from))); err != nil {
+		return nil, err
+	}
+	return slices.Clone(from), nil
 }
 
 // build sets the state of the value on top of the stack.

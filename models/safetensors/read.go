@@ -149,7 +149,7 @@ func (f *File) entry(name string, value json.RawMessage, data []byte) (span, err
 		}
 		return fail("bad description", "dtype, shape and data_offsets", bad)
 	}
-	t, ok := typeOf(dtype)
+	t, ok := TypeOf(dtype)
 	if !ok {
 		return fail("unknown element type", "F32, F64, F16, BF16, I8 to I64, U8 to U64 or BOOL", fmt.Sprintf("%q", dtype))
 	}

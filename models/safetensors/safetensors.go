@@ -55,7 +55,8 @@ var dtypes = []struct {
 	{"BOOL", onnx.Bool}, {"C64", onnx.Complex64}, {"F8_E4M3", 17}, {"F8_E5M2", 19}, {"F8_E8M0", 24},
 }
 
-func typeOf(name string) (onnx.DType, bool) {
+// TypeOf is the element type that the format names so.
+func TypeOf(name string) (onnx.DType, bool) {
 	for _, d := range dtypes {
 		if d.name == name {
 			return d.t, true
@@ -64,7 +65,8 @@ func typeOf(name string) (onnx.DType, bool) {
 	return onnx.Undefined, false
 }
 
-func nameOf(t onnx.DType) (string, bool) {
+// NameOf is the format's name of an element type.
+func NameOf(t onnx.DType) (string, bool) {
 	for _, d := range dtypes {
 		if d.t == t {
 			return d.name, true

@@ -87,7 +87,7 @@ func plan(path string, tensors []Named, metadata map[string]string) ([]byte, []N
 		if header.Len() > 9 {
 			header.WriteByte(',')
 		}
-		dtype, _ := nameOf(t.Tensor.Type)
+		dtype, _ := NameOf(t.Tensor.Type)
 		shape, err := json.Marshal(append([]int64{}, t.Tensor.Dims...))
 		if err != nil {
 			return nil, nil, &Error{File: path, Tensor: t.Name, Problem: "the shape can't be written", Err: err}
@@ -119,7 +119,7 @@ func check(path string, t Named) error {
 		e.Problem = "no tensor to write"
 		return e
 	}
-	if _, ok := nameOf(t.Tensor.Type); !ok {
+	if _, ok := NameOf(t.Tensor.Type); !ok {
 		e.Problem = fmt.Sprintf("the format has no element type %v", t.Tensor.Type)
 		return e
 	}

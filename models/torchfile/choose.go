@@ -33,7 +33,7 @@ func (f *File) choose(object any, size int64, stored lookup) error {
 	if weights == nil {
 		return f.none(outer, s)
 	}
-	f.Nesting = strings.Join(path, ".")
+	f.Nesting, f.Others = strings.Join(path, "."), beside(outer, path)
 	f.Architecture = architecture(outer)
 	total, most := int64(0), 4*size+16<<20
 	for i, k := range weights.Keys {
@@ -55,6 +55,28 @@ func (f *File) choose(object any, size int64, stored lookup) error {
 		f.tensors[name] = t
 	}
 	return nil
+}
+
+// beside lists the keys that hold weights beside those that were followed.
+func beside(d *pickle.Dict, path []string) []string {
+	var out []string
+	for i, followed := range path {
+		for _, key := range nestings {
+			inner, ok := find(d, key).(*pickle.Dict)
+			if !ok || key == followed {
+				continue
+			}
+			s := &search{seen: map[*pickle.Dict]bool{}, holds: map[*pickle.Dict]bool{}}
+			if weights, _ := s.descend(inner, deepest-i-1); weights != nil {
+				out = append(out, key)
+			}
+		}
+		d, _ = find(d, followed).(*pickle.Dict)
+		if d == nil { // by a key that isn't a text
+			break
+		}
+	}
+	return out
 }
 
 // search looks for weights. Dicts may be shared or hold themselves: each is

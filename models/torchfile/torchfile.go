@@ -22,8 +22,9 @@ import (
 // File is an opened file. Its tensors stay readable until it is closed.
 type File struct {
 	Path         string
-	Nesting      string // keys that lead to the weights, joined by points, such as model; "" where they lie outermost
-	Architecture string // what the file's options call the model; "" for nothing
+	Nesting      string   // keys that lead to the weights, joined by points, such as model; "" where they lie outermost
+	Others       []string // keys beside the last of Nesting that lead to other weights
+	Architecture string   // what the file's options call the model; "" for nothing
 
 	names   []string
 	tensors map[string]*strided

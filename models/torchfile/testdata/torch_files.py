@@ -3,11 +3,18 @@
     python torch_files.py
 """
 import argparse
+import datetime
+import decimal
 import os
-from collections import OrderedDict
+import pathlib
+import random
+import uuid
+from collections import Counter, OrderedDict, deque
+from types import SimpleNamespace
 
 import numpy
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 torch.manual_seed(0)
@@ -26,6 +33,16 @@ model(torch.randn(4, 3)).sum().backward()
 optimizer.step()
 args = argparse.Namespace(arch="vit_tiny_patch16_224", lr=1e-3, betas=(0.9, 0.95), output_dir=None)
 
+# what training scripts keep beside the weights, none of which can run code
+options = {
+    "torch": torch.__version__, "config": OmegaConf.create({"lr": 0.1, "model": {"name": "vit", "layers": [1, 2]}, "resume": None}),
+    "namespace": SimpleNamespace(a=1), "path": pathlib.Path("/runs/1"), "losses": deque([1.0, 0.5], maxlen=9), "counts": Counter("aab"),
+    "when": [datetime.datetime(2022, 6, 2, tzinfo=datetime.timezone.utc), datetime.date(2022, 6, 2), datetime.timedelta(1), datetime.time(1)],
+    "numbers": [numpy.float32(1.5), numpy.int64(3), numpy.bool_(True), numpy.arange(3), numpy.dtype("float32"), decimal.Decimal("0.5"), 1j, range(3)],
+    "random": [random.Random(0).getstate(), numpy.random.RandomState(0).get_state(), torch.Generator().manual_seed(0).get_state()],
+    "id": uuid.UUID(int=7), "device": torch.device("cuda:0"), "dtype": torch.float16, "size": torch.Size([1, 2]),
+}
+
 files = {
     "types": (types, types),
     "views": (views, views),
@@ -34,6 +51,7 @@ files = {
                    "best_acc1": torch.tensor(77.5), "optimizer": optimizer.state_dict()}, {"module." + k: v for k, v in weights.items()}),
     "dino": ({"student": {"module.x": base}, "teacher": {"backbone." + k: v for k, v in parameters.items()}, "epoch": 1,
               "best_acc": numpy.float64(0.5), "curve": numpy.arange(3.0)}, {"backbone." + k: v for k, v in weights.items()}),
+    "options": ({"state_dict": weights, **options}, weights),
     "ema": ({"state_dict": {"x": base}, "state_dict_ema": weights, "model_ema": None}, weights),
 }
 for name, (content, expected) in files.items():
