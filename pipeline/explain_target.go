@@ -30,17 +30,15 @@ type targets struct {
 	fixed   int64            // class of every picture, unless text is TargetLabel
 }
 
-func newTargets(m *Model, opt ExplainOptions) (*targets, error) {
-	t := &targets{text: opt.Target, names: ClassNames(m.Source), fixed: predicted}
+// newTargets reads the class to explain; table may be nil.
+func newTargets(m *Model, text string, table *dataset.Classes) (*targets, error) {
+	t := &targets{text: text, names: ClassNames(m.Source), table: table, fixed: predicted}
 	found, err := models.Find(m.Graph, m.Find)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
 	t.classes = int(found.Classes)
-	if opt.Classes != "" {
-		if t.table, err = dataset.ReadClasses(opt.Classes); err != nil {
-			return nil, err
-		}
+	if t.table != nil {
 		t.names = t.table.Titles()
 	}
 	switch t.text {

@@ -80,7 +80,7 @@ func WithRelevance(m *onnx.Model, o RelevanceOptions) (*onnx.Model, error) {
 			return nil, err
 		}
 	}
-	g, err := passes.Prepare(out)
+	g, err := prepareSized(out, o.Find)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +124,26 @@ func extensible(m *onnx.Model) (*onnx.Model, error) {
 	out.Opsets = []onnx.Opset{{Version: onnx.Dialect}}
 	out.Functions, out.Bodies = nil, nil
 	return &out, nil
+}
+
+// prepareSized is passes.Prepare; where the graph leaves the size of pictures
+// open, the relevance map fixes it, in m's own graph, too.
+func prepareSized(m *onnx.Model, opt models.FindOptions) (*onnx.Graph, error) {
+	g, err := passes.Prepare(m)
+	if err != nil {
+		return nil, err
+	}
+	focused, _ := g.Clone()
+	focus, err := models.FocusOn(focused, opt)
+	if err != nil || focus.Size == [2]int64{} {
+		return g, err
+	}
+	image, size := m.Graph.Find(focus.Input), focused.Inputs[0].Shape // (B,channels,rows,columns)
+	image.Shape = onnx.Shape{image.Shape[0], size[1], size[2], size[3]}
+	if focus.ChannelsLast {
+		image.Shape = onnx.Shape{image.Shape[0], size[2], size[3], size[1]}
+	}
+	return passes.Prepare(m)
 }
 
 // freeName renames what has a name within the graph. A name that users of the
