@@ -58,7 +58,7 @@ func finetune(c *call) error {
 		if opt.Config.Model == "" {
 			return &configs.Error{Key: "model", Msg: "no model is named; set it to an ONNX file or a checkpoint, as in --set model=model.onnx"}
 		}
-		if err := inputs(opt.Config.Model); err != nil {
+		if err := exist(opt.Config.Model); err != nil {
 			return err
 		}
 	}
