@@ -173,7 +173,7 @@ func emitRelevance(g *onnx.Graph, o RelevanceOptions) (ends RelevanceEnds, targe
 	if at < 0 { // the output is behind a softmax
 		at, g.Outputs = len(g.Outputs), append(g.Outputs, found.Logits)
 	}
-	if err := passes.Narrow(g); err != nil {
+	if err := passes.Narrow(g, mapsOf(found)...); err != nil {
 		return ends, nil, nil, err
 	}
 	s := subjectOf(found, g.Outputs[at])
@@ -190,6 +190,15 @@ func emitRelevance(g *onnx.Graph, o RelevanceOptions) (ends RelevanceEnds, targe
 	relevance = b.Cast(gradients.Rollout(b, s, maps, grads).Map, onnx.Float)
 	relevance = b.Named(MapOutput, relevance)
 	return ends, target, relevance, b.Err()
+}
+
+// mapsOf lists the attention maps.
+func mapsOf(found *models.Structure) []*onnx.Value {
+	var out []*onnx.Value
+	for _, a := range found.Attention {
+		out = append(out, a.Value)
+	}
+	return out
 }
 
 // subjectOf is a structure as the gradients want it.

@@ -52,15 +52,51 @@ func inspect(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.print(r, func(w io.Writer) { describe(w, args[0], r) })
+	return c.print(r, func(w io.Writer) { describe(w, r, finetuneBy(args[0], r, opt)) })
 }
 
 // poolWords say where relevance starts.
 var poolWords = map[string]string{models.PoolToken: "class token", models.PoolAverage: "mean of the tokens", models.PoolMax: "maximum over the tokens",
 	models.PoolAttention: "attention pooling", models.PoolUnknown: "unknown"}
 
+// finetuneBy is the command line that finetunes a model, opened so.
+func finetuneBy(path string, r *models.Report, opt pipeline.ModelOptions) string {
+	args := []string{"", "finetune", "-c", pipeline.PresetFor(r)}
+	if a := opt.Convert.Arch; a != "" {
+		args = append(args, "--arch", a)
+	}
+	if s := opt.Convert.ImageSize; s != [2]int{} {
+		args = append(args, "--image-size", fmt.Sprintf("%dx%d", s[0], s[1]))
+	}
+	if n := opt.Convert.Heads; n > 0 {
+		args = append(args, "--heads", fmt.Sprint(n))
+	}
+	set := func(key string, value any) { args = append(args, "--set", fmt.Sprintf("%s=%v", key, value)) }
+	set("model", path)
+	f := opt.Find
+	if len(f.Attention) > 0 {
+		quoted := make([]string, len(f.Attention))
+		for i, name := range f.Attention {
+			quoted[i] = fmt.Sprintf("%q", name)
+		}
+		set("find.attention", "["+strings.Join(quoted, ", ")+"]")
+	}
+	if f.Grid != [2]int64{} {
+		set("find.grid", fmt.Sprintf("[%d, %d]", f.Grid[0], f.Grid[1]))
+	}
+	if f.PrefixTokens != nil {
+		set("find.prefix_tokens", *f.PrefixTokens)
+	}
+	if f.Output != "" {
+		set("find.logits", f.Output)
+	}
+	set("data.images", "IMAGES")
+	set("data.masks", "MASKS")
+	return commandLine(append(args, "-o", "run"))
+}
+
 // describe prints a report for people.
-func describe(w io.Writer, path string, r *models.Report) {
+func describe(w io.Writer, r *models.Report, finetune string) {
 	parameters := count(r.Parameters)
 	if r.Precision != "" {
 		parameters += " in " + r.Precision
@@ -94,8 +130,7 @@ func describe(w io.Writer, path string, r *models.Report) {
 	rows(w, append(list, row{"notes", strings.Join(r.Notes, "\n")}))
 	attentions(w, r.Attention)
 	if len(r.Problems) == 0 {
-		fmt.Fprintf(w, "\nIt can be finetuned:\n  relevit finetune -c %s --set model=%s --set data.images=IMAGES --set data.masks=MASKS -o run\n",
-			pipeline.PresetFor(r), commandLine([]string{"", path})[len("relevit "):])
+		fmt.Fprintf(w, "\nIt can be finetuned:\n  %s\n", finetune)
 		return
 	}
 	fmt.Fprintln(w, "\nIt can't be finetuned:")
