@@ -190,12 +190,16 @@ func (r *Report) structure(s *Structure) {
 	if r.Preprocess == nil {
 		r.Notes = append(r.Notes, "the file doesn't say how pictures are to be preprocessed: state mean and std in the configuration")
 	}
-	if r.Architecture != "" || len(s.Attention) == 0 || s.Width == 0 || s.Patch[0] == 0 {
+	if r.Architecture != "" || len(s.Attention) == 0 || s.Patch[0] == 0 || r.ImageSize == [2]int64{} {
 		return
 	}
 	last := s.Attention[len(s.Attention)-1]
-	if last.Tokens != s.PrefixTokens+s.Grid[0]*s.Grid[1] || r.ImageSize == [2]int64{} {
+	if last.Tokens != s.PrefixTokens+s.Grid[0]*s.Grid[1] {
 		return // what it is called would be wrong
+	}
+	if s.Width == 0 {
+		r.Description = fmt.Sprintf("%d blocks, %d heads", last.Block+1, last.Heads)
+		return
 	}
 	a := &Architecture{Family: "vit", MLP: mlpPlain, Width: int(s.Width), Depth: last.Block + 1, Heads: int(last.Heads), Classes: int(s.Classes),
 		ImageSize: [2]int{int(r.ImageSize[0]), int(r.ImageSize[1])}, Patch: [2]int{int(s.Patch[0]), int(s.Patch[1])}, Registers: int(s.PrefixTokens)}

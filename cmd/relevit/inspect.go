@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -97,9 +98,9 @@ func finetuneBy(path string, r *models.Report, opt pipeline.ModelOptions) string
 
 // describe prints a report for people.
 func describe(w io.Writer, r *models.Report, finetune string) {
-	parameters := count(r.Parameters)
-	if r.Precision != "" {
-		parameters += " in " + r.Precision
+	parameters := ""
+	if r.Parameters > 0 {
+		parameters = count(r.Parameters) + " in " + r.Precision
 	}
 	list := []row{{"kind", r.Source}, {"architecture", r.Architecture}, {"", r.Description}, {"parameters", parameters},
 		{"weights in", strings.Join(r.ExternalData, ", ")}}
@@ -119,7 +120,7 @@ func describe(w io.Writer, r *models.Report, finetune string) {
 		if r.Prefix != "" {
 			prefix += ": " + r.Prefix
 		}
-		list = append(list, row{"patches", patches}, row{"prefix tokens", prefix}, row{"pooling", poolWords[r.Pool]})
+		list = append(list, row{"patches", patches}, row{"prefix tokens", prefix}, row{"pooling", cmp.Or(poolWords[r.Pool], r.Pool)})
 	}
 	if p := r.Preprocess; p != nil {
 		list = append(list, row{"preprocessing", fmt.Sprintf("%s, crop %.4g\nmean %.4g, std %.4g", p.Interpolation, p.CropPct, p.Mean, p.Std)})
@@ -146,7 +147,12 @@ func classes(r *models.Report) string {
 	if len(r.ClassNames) == 0 {
 		return s
 	}
-	s += ": " + strings.Join(r.ClassNames[:min(most, len(r.ClassNames))], ", ")
+	var names []string
+	for _, name := range r.ClassNames[:min(most, len(r.ClassNames))] {
+		name, _, _ = strings.Cut(name, ",") // other names may follow
+		names = append(names, name)
+	}
+	s += ": " + strings.Join(names, ", ")
 	if len(r.ClassNames) > most {
 		s += ", ..."
 	}

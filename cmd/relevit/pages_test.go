@@ -125,7 +125,7 @@ func writeNPZ(path string, tensors map[string][]int64) error {
 	defer f.Close()
 	z := zip.NewWriter(f)
 	for name, dims := range tensors {
-		w, err := z.Create(name + ".npy")
+		w, err := z.CreateHeader(&zip.FileHeader{Name: name + ".npy", Method: zip.Store})
 		if err != nil {
 			return err
 		}
