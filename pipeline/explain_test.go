@@ -38,6 +38,7 @@ type agreement struct {
 	classes  int64
 	grid     [2]int64
 	known    map[string][2][]float64 // by labels: what traced gave
+	worst    float64                 // difference so far
 	stretch  float64                 // how far scaling a map to [0,1] magnifies errors
 }
 
@@ -186,7 +187,8 @@ func (a *agreement) agrees(what string, got, want []float64) {
 		a.Fatalf("%s: %d values, expected %d", what, len(got), len(want))
 	}
 	limit := 1e-5 * max(1, a.stretch/2) // a.stretch is 2 where the least is 0
-	if e := off(got, want, nil); !(e <= limit) {
+	e := off(got, want, nil)
+	if a.worst = max(a.worst, e); !(e <= limit) {
 		a.Errorf("%s: maps are off by %.2g, more than %.2g", what, e, limit)
 	}
 	if slices.Max(want) != 1 {
