@@ -27,6 +27,8 @@ func (c *Config) validate(set map[string]place) error {
 	switch {
 	case c.LambdaSeg == 0 && c.LambdaAcc == 0:
 		return fail("lambda_seg", "lambda_seg and lambda_acc are both 0: there is nothing to train")
+	case (c.Find.Grid.Rows == 0) != (c.Find.Grid.Cols == 0):
+		return fail("find.grid", "found %v, want rows and columns above 0, or 0", c.Find.Grid)
 	case len(p.Mean) != len(p.Std):
 		return fail("preprocess.mean", "mean and std are given together: found %d and %d values", len(p.Mean), len(p.Std))
 	case (p.ImageSize.Rows == 0) != (p.ImageSize.Cols == 0):

@@ -19,6 +19,7 @@ import (
 // values and are read by Validate.
 type Config struct {
 	Model string `yaml:"model"` // path of the model to finetune
+	Find  Find   `yaml:"find"`
 
 	Mode             string     `yaml:"mode" check:"one of first-order second-order"`
 	Method           string     `yaml:"method" check:"one of relevance gradmask rrr"`
@@ -49,6 +50,14 @@ type Config struct {
 	SheetImages int        `yaml:"sheet_images" check:"min 0"`
 	Workers     int        `yaml:"workers" check:"min 0"`
 	Strict      bool       `yaml:"strict"`
+}
+
+// Find says what the model's graph doesn't tell.
+type Find struct {
+	Attention    []string `yaml:"attention" check:"glob"` // maps: names or patterns; empty: as found
+	Grid         Size     `yaml:"grid" check:"min 0"`     // patches; zero: as found
+	PrefixTokens int      `yaml:"prefix_tokens" check:"min -1"`
+	Logits       string   `yaml:"logits"` // output; empty: as found
 }
 
 // LRSchedule multiplies the learning rate by Factor after every Every epochs.

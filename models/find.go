@@ -91,6 +91,9 @@ func Find(g *onnx.Graph, opt FindOptions) (*Structure, error) {
 	if err := f.patches(); err != nil {
 		return nil, err
 	}
+	if f.uneven != "" && !f.merged {
+		f.problem("%s", f.uneven)
+	}
 	if f.s.Logits != nil {
 		f.head()
 	}
@@ -109,6 +112,8 @@ type finder struct {
 	needs  map[*onnx.Value]bool // values on which the logits depend
 	near   []nearMiss           // softmaxes that are no attention between all tokens
 	pools  map[*onnx.Value]bool // maps of a few learned queries over all tokens
+	uneven string               // which attentions are between different tokens; empty if none are
+	merged bool                 // a problem says so already
 }
 
 func newFinder(g *onnx.Graph, opt FindOptions) *finder {

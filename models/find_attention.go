@@ -23,6 +23,7 @@ const (
 	stepAlone   step = iota // a softmax
 	stepScores              // over a product of two things that depend on the picture
 	stepValues              // which multiplies values
+	stepReduced             // of many queries over fewer keys
 	stepPools               // of a few queries over many tokens
 	stepSquare              // between as many queries as keys
 	stepWindows             // of windows of the picture
@@ -77,6 +78,10 @@ func (f *finder) judge() {
 		}
 	}
 	if len(f.near) == 0 {
+		if n := f.unscored(); n != nil {
+			f.problem("no attention found: no Softmax lies between the picture and the logits, but products of queries, keys and values do (the first: node %s), as in linear attention, which has no map between tokens: %s", n.Label(), attentionAdvice)
+			return
+		}
 		kind := "so this seems to be no Transformer"
 		if convs := f.count("Conv"); convs > 4 {
 			kind = fmt.Sprintf("and %d Convs do: this seems to be a CNN, which has no attention maps", convs)
@@ -93,14 +98,28 @@ func (f *finder) judge() {
 	}
 }
 
+// unscored is the first product of two things that depend on the picture, nil
+// if there is none: attention that has no softmax has such.
+func (f *finder) unscored() *onnx.Node {
+	i := slices.IndexFunc(f.g.Nodes, func(n *onnx.Node) bool {
+		return (n.Op == "MatMul" || n.Op == "Einsum") && f.needs[n.Out(0)] && f.product(n, n.In(0)) != nil
+	})
+	if i < 0 {
+		return nil
+	}
+	return f.g.Nodes[i]
+}
+
 // beside tells of attentions that aren't part of the rollout.
 func (f *finder) beside() {
-	for step, format := range map[step]string{
-		stepPools:   "%d of the attention maps pool tokens, or look at them from outside (the first: %s): they aren't part of the rollout",
-		stepWindows: "%d of the attention maps are within windows (the first: %s): they aren't part of the rollout",
+	for _, kind := range []struct {
+		steps step
+		text  string
+	}{
+		{stepReduced, "are over reduced tokens"}, {stepPools, "pool tokens, or look at them from outside"}, {stepWindows, "are within windows"},
 	} {
-		if i := slices.IndexFunc(f.near, func(m nearMiss) bool { return m.steps == step }); i >= 0 {
-			f.note(format, f.missed(step), f.near[i].text())
+		if i := slices.IndexFunc(f.near, func(m nearMiss) bool { return m.steps == kind.steps }); i >= 0 {
+			f.note("%d of the attention maps %s (the first: %s): they aren't part of the rollout", f.missed(kind.steps), kind.text, f.near[i].text())
 		}
 	}
 }
@@ -131,7 +150,7 @@ func (m nearMiss) text() string {
 	return fmt.Sprintf("node %s (%s), but %s", m.node.Label(), m.node.Op, m.reason)
 }
 
-// sizes checks that all attentions are between the same tokens.
+// sizes notes whether all attentions are between the same tokens.
 func (f *finder) sizes() {
 	if len(f.s.Attention) == 0 {
 		return
@@ -139,7 +158,7 @@ func (f *finder) sizes() {
 	first := f.s.Attention[0]
 	for _, a := range f.s.Attention {
 		if a.Tokens != first.Tokens {
-			f.problem("attention %s is between %d tokens, %s between %d, as in hierarchical models: relevit needs the same tokens in every block",
+			f.uneven = fmt.Sprintf("attention %s is between %d tokens, %s between %d, as in hierarchical models: relevit needs the same tokens in every block",
 				first.Value.Name, first.Tokens, a.Value.Name, a.Tokens)
 			return
 		}
@@ -207,7 +226,7 @@ func (f *finder) square(r *mapReading) (a *Attention, why string, steps step) {
 		f.pools[A] = true
 		return miss(stepPools, "its map %v is of %d queries over %d keys, as in cross attention and pooling", A, nq.N, nk.N)
 	case nq != nk:
-		return miss(stepValues, "its map %v is of %d queries over %d keys, as in attention over reduced tokens", A, nq.N, nk.N)
+		return miss(stepReduced, "its map %v is of %d queries over %d keys, as in attention over reduced tokens", A, nq.N, nk.N)
 	}
 	a = &Attention{Value: A, Tokens: nk.N, Transposed: r.summed < r.free}
 	rank := len(A.Shape)

@@ -30,6 +30,7 @@ func (f *finder) head() {
 		f.s.Pool = PoolAverage
 	case p.kinds[PoolMax]:
 		f.s.Pool = PoolMax
+	case f.uneven != "": // which tokens there are is the question
 	default:
 		f.problem("it can't be told how the classifier reads the tokens: neither a class token nor a mean over tokens leads to output %s", f.s.Output.Name)
 	}

@@ -36,6 +36,7 @@ func (f *finder) patches() error {
 	patches := grid[0] * grid[1]
 	switch {
 	case first.Tokens < patches && f.missed(stepWindows) > 0:
+		f.merged = true
 		f.problem("attention between all tokens comes only where the %dx%d patches are merged to %d tokens (%s), before it is attention within windows, as in Swin: %s",
 			grid[0], grid[1], first.Tokens, first.Value.Name, attentionAdvice)
 	case first.Tokens < patches:

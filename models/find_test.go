@@ -184,6 +184,30 @@ func TestFindSaysWhatStandsInTheWay(t *testing.T) {
 		y := t.classToken(x)
 		return t.Div(y, t.Op("Sqrt", nil, t.Reduce("ReduceSum", t.Mul(y, y), true, 1)))
 	}
+	askew := func(t *toy, x *onnx.Value) *onnx.Value {
+		p := t.qkv(x)
+		return t.join(t.MatMul(t.Softmax(t.MatMul(p[0], t.SwapLast(p[1])), 2), p[2]))
+	}
+	unscored := func(t *toy, x *onnx.Value) *onnx.Value {
+		p := t.qkv(x)
+		return t.join(t.MatMul(t.Op("Relu", nil, p[0]), t.MatMul(t.SwapLast(t.Op("Relu", nil, p[1])), p[2])))
+	}
+	filtered := func(t *toy, image *onnx.Value) *onnx.Value {
+		for range 6 {
+			image = t.Op("Relu", nil, t.Op("Conv", []onnx.Attr{{Name: "kernel_shape", Value: []int64{1, 1}}}, image, t.weight(3, 3, 1, 1)))
+		}
+		return t.patches(image)
+	}
+	pooled := func(t *toy, x *onnx.Value) *onnx.Value {
+		scores := t.MatMul(t.token(x), t.SwapLast(t.linear(x, toyWidth))) // (B,1,N)
+		return t.linear(t.Squeeze(t.MatMul(t.Softmax(scores, -1), t.linear(x, toyWidth)), 1), 5)
+	}
+	merging := func(t *toy, x *onnx.Value) *onnx.Value { // windows of 3 tokens, then all of 2
+		y := t.Add(x, t.windowed(x))
+		y = t.linear(t.Op("Reshape", nil, y, t.Ints(0, 2, 3*toyWidth)), toyWidth)
+		y = t.Add(y, t.plain(y))
+		return t.linear(t.Mean(y, 1), 5)
+	}
 	regression := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Mean(x, 1), 1) }
 	mean := func(t *toy, x *onnx.Value) *onnx.Value { return t.linear(t.Mean(x, 1), 5) }
 	hidden := func(t *toy, x *onnx.Value) *onnx.Value { return x }
@@ -195,6 +219,11 @@ func TestFindSaysWhatStandsInTheWay(t *testing.T) {
 		{"no attention", toy{attention: none}, "no Softmax lies between"},
 		{"windows", toy{attention: (*toy).windowed, embed: (*toy).patches, head: mean}, "attention within windows only (2 maps), as in Swin"},
 		{"channels", toy{attention: channels}, "between channels"},
+		{"softmax over the queries", toy{attention: askew}, "the nearest is node softmax (Softmax), but softmax goes along axis 2 of softmax float32(batch,2,7,7), the product (node matmul_4) sums along 3"},
+		{"linear attention", toy{attention: unscored}, "as in linear attention, which has no map between tokens"},
+		{"convolutions alone", toy{attention: none, embed: filtered, head: mean}, "7 Convs do: this seems to be a CNN, which has no attention maps"},
+		{"pooling alone", toy{attention: none, head: pooled}, "of 1 queries over 7 keys, as in cross attention and pooling"},
+		{"windows, then merged tokens", toy{attention: none, embed: (*toy).patches, head: merging}, "attention between all tokens comes only where the 2x3 patches are merged to 2 tokens"},
 		{"reduced keys", toy{attention: reduced}, "of 7 queries over 3 keys, as in attention over reduced tokens"},
 		{"gates", toy{attention: gated}, "the nearest is node softmax (Softmax), but its input comes from a product with a constant"},
 		{"embeddings", toy{attention: (*toy).plain, head: projected}, "is divided by what depends on the picture"},

@@ -27,7 +27,7 @@ func TestInspectSaysTheSameOfCheckpointAndModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for kind, path := range map[string]string{"checkpoint": checkpoint, "onnx": model} {
-		r, err := Inspect(path)
+		r, err := Inspect(path, Options{}, FindOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,18 +36,19 @@ func TestInspectSaysTheSameOfCheckpointAndModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		source := map[string]string{"checkpoint": "safetensors checkpoint with timm's names", "onnx": "ONNX model by relevit"}[kind]
 		const want = `"architecture":"deit_d48_l2_h3_distilled_patch8_32","description":"2 blocks, width 48, 3 heads, 4x4 patches of 8x8 pixels, 2 prefix tokens, 5 classes","producer":"relevit","opset":17,` +
-			`"inputs":[{"name":"image","type":"float32","shape":["batch",3,32,32]}],"outputs":[{"name":"logits","type":"float32","shape":["batch",5]}],"parameters":67354,` +
-			`"attention":[{"tensor":"blocks.0.attn/A","block":0,"heads":3,"tokens":18},{"tensor":"blocks.1.attn/A","block":1,"heads":3,"tokens":18}],"grid":[4,4],"prefix_tokens":2,"pool":"token",` +
+			`"inputs":[{"name":"image","type":"float32","shape":["batch",3,32,32]}],"outputs":[{"name":"logits","type":"float32","shape":["batch",5]}],"parameters":67354,"precision":"float32",` +
+			`"attention":[{"tensor":"blocks.0.attn/A","block":0,"heads":3,"tokens":18},{"tensor":"blocks.1.attn/A","block":1,"heads":3,"tokens":18}],"image_size":[32,32],"grid":[4,4],"patch":[8,8],"prefix_tokens":2,"prefix":"class token, distillation token","pool":"token","width":48,"classes":5,` +
 			`"preprocess":{"input_size":[3,32,32],"interpolation":"bicubic","crop_pct":0.9,"crop_mode":"center","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]},"problems":[],"notes":null}`
-		if got := string(text); got != `{"kind":"`+kind+`",`+want {
+		if got := string(text); got != `{"kind":"`+kind+`","source":"`+source+`",`+want {
 			t.Errorf("%s:\n%s\nwant\n%s", kind, got, want)
 		}
 	}
 }
 
 func TestInspectDescribesForeignModels(t *testing.T) {
-	r, err := Inspect(shared(t, "oracle", "micro-rect", "model.onnx"))
+	r, err := Inspect(shared(t, "oracle", "micro-rect", "model.onnx"), Options{}, FindOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +69,7 @@ func TestInspectReportsProblemsOfReadableFiles(t *testing.T) {
 		if err := c.Save(path); err != nil {
 			t.Fatal(err)
 		}
-		r, err := Inspect(path)
+		r, err := Inspect(path, Options{}, FindOptions{})
 		if err != nil || len(r.Problems) != 1 || !strings.Contains(r.Problems[0], want) {
 			t.Errorf("%s: %+v, %v", want, r, err)
 		}
@@ -78,7 +79,7 @@ func TestInspectReportsProblemsOfReadableFiles(t *testing.T) {
 	if err := onnx.WriteModel(path, &onnx.Model{IRVersion: 10, Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: g}, onnx.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Inspect(path)
+	r, err := Inspect(path, Options{}, FindOptions{})
 	if err != nil || len(r.Problems) != 1 || !strings.Contains(r.Problems[0], "no attention found") || r.Opset != onnx.Dialect {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -86,7 +87,7 @@ func TestInspectReportsProblemsOfReadableFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	var format *onnx.FormatError
-	if _, err := Inspect(path); !errors.As(err, &format) {
+	if _, err := Inspect(path, Options{}, FindOptions{}); !errors.As(err, &format) {
 		t.Errorf("a truncated model gives %v", err)
 	}
 }

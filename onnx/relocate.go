@@ -13,6 +13,18 @@ import (
 // HasExternalData reports whether tensors of the document lie in data files.
 func (d *Document) HasExternalData() bool { return len(d.root.externals()) > 0 }
 
+// ExternalFiles lists the data files, by their names in the document, sorted.
+func (d *Document) ExternalFiles() []string {
+	var out []string
+	for _, t := range d.root.externals() {
+		if e, err := extentOf(t); err == nil && !slices.Contains(out, e.location) {
+			out = append(out, e.location)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // Externalize moves initializers of at least threshold bytes (0: 1024) from
 // where they are into one data file of that name, which WriteFile writes beside
 // the model. Nothing else changes.

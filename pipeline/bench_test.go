@@ -46,6 +46,9 @@ type job struct {
 // Steps at most this many times as long as plain forward passes of the batch.
 const stepLimit = 6
 
+// A model with relevance at most so many times as long as without.
+const relevanceLimit = 3
+
 // TestBenchTable prints seconds per step and peak memory beside a plain
 // forward pass of the same batch by the exported model's own graph. Both run
 // by turns in one process; every ratio is the median of those between
@@ -82,6 +85,9 @@ func TestBenchTable(t *testing.T) {
 			r.print(order, alone, step)
 			if ratio := r.Ratio["step"]; order == gradients.FirstOrder && ratio > stepLimit {
 				t.Errorf("%s: a step takes %.2f times as long as a forward pass, expected at most %d", m.title, ratio, stepLimit)
+			}
+			if ratio := r.Ratio["relevance"]; ratio > relevanceLimit {
+				t.Errorf("%s: the model with relevance takes %.2f times as long as without, expected at most %d", m.title, ratio, relevanceLimit)
 			}
 		}
 	}
@@ -192,6 +198,7 @@ type bench struct {
 	graphs    *Graphs
 	stepper   *Stepper
 	evaluator *Evaluator
+	explainer *Explainer
 	in        Inputs
 	updates   int64
 	r         measured
@@ -234,6 +241,28 @@ func (b *bench) openStepper(order gradients.Order, opt ort.Options) {
 	fillBatch(b.in)
 }
 
+// openExplainer opens the model that --with-relevance writes.
+func (b *bench) openExplainer() {
+	b.open("relevance session", func() (err error) { b.explainer, err = NewExplainer(b.model, benchBatch, 0, ort.Options{}); return err })
+	b.Cleanup(b.explainer.Close)
+	for _, image := range b.explainer.images {
+		noise(image.Float32s())
+	}
+	for i := range b.explainer.target.Int64s() {
+		b.explainer.target.Int64s()[i] = predicted
+	}
+}
+
+// explain runs a batch as any user of the file would.
+func (b *bench) explain() error {
+	x := b.explainer
+	out, err := x.session.Call(map[string]*ort.Buffer{x.ends.Image: x.images[0], x.ends.Target: x.target}, x.ends.Logits, x.ends.Map)
+	for _, v := range out {
+		v.Close()
+	}
+	return err
+}
+
 func fillBatch(in Inputs) {
 	noise(in.Image.Float32s())
 	mask := in.Mask.Float32s()
@@ -267,6 +296,7 @@ func (b *bench) times(j job) {
 	})
 	b.Cleanup(b.evaluator.Close)
 	fillBatch(b.evaluator.in)
+	b.openExplainer()
 	seconds := map[string][]float64{}
 	timed := func(what string, f func() error) {
 		b.open(what, f)
@@ -294,6 +324,7 @@ func (b *bench) times(j job) {
 			seconds["step"] = append(seconds["step"], last(seconds["training"])+last(seconds["optimizer"]))
 		})
 		beside("eval", func() { timed("eval", b.evaluator.session.Run) })
+		beside("relevance", func() { timed("relevance", b.explain) })
 	}
 	if !b.stepper.Finite() {
 		b.Fatalf("losses %v", b.stepper.Losses())
@@ -348,9 +379,10 @@ func (r measured) print(order gradients.Order, forward, step measured) {
 	part("training")
 	part("optimizer")
 	fmt.Fprintf(w, "eval graph\t%.3f\t%.2f\t\t\t%d\t\n", r.Seconds["eval"], r.Ratio["eval"], r.Nodes["eval"])
+	fmt.Fprintf(w, "model with relevance\t%.3f\t%.2f\t\t\t\t\n", r.Seconds["relevance"], r.Ratio["relevance"])
 	w.Flush()
-	fmt.Printf("\n%.1f maps/s explained; all three in one process peak at %.0f MB\nopened in s:", benchBatch/r.Seconds["eval"], r.PeakMB)
-	for _, what := range []string{"reading the model", "training graphs", "training and optimizer sessions", "eval session", "forward session"} {
+	fmt.Printf("\n%.1f maps/s explained; all in one process peak at %.0f MB\nopened in s:", benchBatch/r.Seconds["relevance"], r.PeakMB)
+	for _, what := range []string{"reading the model", "training graphs", "training and optimizer sessions", "eval session", "relevance session", "forward session"} {
 		fmt.Printf("  %s %.2f", what, r.Open[what])
 	}
 	fmt.Printf("\ntraining graph by operator: %s\n\n", step.Profile)

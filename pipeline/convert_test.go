@@ -110,7 +110,7 @@ func TestCheckpointsWithoutAClassifierAreConvertedButNotFinetuned(t *testing.T) 
 	})
 	path := onlyModel(t, source)
 	for _, p := range []string{source, path} {
-		r, err := Inspect(p)
+		r, err := Inspect(p, ModelOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,8 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
+	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline/dataset"
 	"github.com/relevit/relevit/pipeline/picture"
@@ -21,13 +23,15 @@ type ExplainOptions struct {
 	Inputs []string // pictures, and folders whose pictures are taken at any depth
 	Output string   // folder
 
+	Method  string  // "" or MethodRelevance
 	Target  string  // class to explain: an index or a name, TargetTop1 or "", TargetLabel
-	Classes string  // table of classes, for names and labels; empty: the model's own names
+	Classes string  // table of classes, for names and labels; empty: the run's, or the model's own names
 	Opacity float64 // of the map over the picture, 0 to 1
 	Batch   int     // pictures at once; 0: 8
 	Strict  bool    // a picture that can't be decoded is an error
+	Force   bool    // overwrite an explanation
 
-	Relevance  RelevanceOptions
+	StartLayer *int // first block of the rollout; nil: the run's, or the first
 	Open       ModelOptions
 	ORT        ort.Options
 	OnStart    func(pictures int)     // once, before the first; may be nil
@@ -36,8 +40,8 @@ type ExplainOptions struct {
 	OnWarning  func(text string)      // may be nil
 }
 
-// ErrUndecodable says that none of the pictures could be explained.
-var ErrUndecodable = errors.New("no picture could be decoded")
+// MethodRelevance is the one method there is to explain a class by.
+const MethodRelevance = "relevance"
 
 // explanationName is the file in which Explain lists what it found.
 const explanationName = "explain.json"
@@ -83,34 +87,41 @@ type SkippedPicture struct {
 // their structure. Pictures that can't be decoded are left out and listed,
 // unless opt.Strict.
 func Explain(ctx context.Context, opt ExplainOptions) (*Explanation, error) {
+	if opt.Method != "" && opt.Method != MethodRelevance {
+		return nil, &configs.Error{Key: "method", Msg: fmt.Sprintf("there is no method %q to explain by; there is %s", opt.Method, MethodRelevance)}
+	}
 	if opt.Batch < 1 {
 		opt.Batch = 8
 	}
-	m, err := openForRelevance(opt.Model, opt.Open)
-	if err != nil {
+	if err := Vacant(filepath.Join(opt.Output, explanationName), opt.Force); err != nil {
 		return nil, err
-	}
-	for _, w := range m.Warnings {
-		opt.warn(opt.Model + ": " + w)
 	}
 	sitters, err := listSitters(opt.Inputs)
 	if err != nil {
 		return nil, err
 	}
-	targets, err := newTargets(m, opt)
+	e, err := openExplained(opt)
+	if err != nil {
+		return nil, err
+	}
+	m := e.model
+	for _, w := range m.Warnings {
+		opt.warn(opt.Model + ": " + w)
+	}
+	targets, err := newTargets(m, opt.Target, e.classes)
 	if err != nil {
 		return nil, err
 	}
 	if err := targets.assign(sitters); err != nil {
 		return nil, err
 	}
-	x, err := NewExplainer(m, min(opt.Batch, len(sitters)), opt.Relevance, opt.ORT)
+	x, err := NewExplainer(m, min(opt.Batch, len(sitters)), e.startLayer, opt.ORT)
 	if err != nil {
 		return nil, err
 	}
 	defer x.Close()
 	r := &explaining{opt: opt, explainer: x, sitters: sitters, names: targets.names, preprocess: m.Preprocess}
-	r.result = Explanation{Model: opt.Model, Method: "relevance", Target: targets.text, Size: x.Size, Output: opt.Output, Pictures: []ExplainedPicture{}}
+	r.result = Explanation{Model: opt.Model, Method: MethodRelevance, Target: targets.text, Size: x.Size, Output: opt.Output, Pictures: []ExplainedPicture{}}
 	if err := os.MkdirAll(opt.Output, 0o777); err != nil {
 		return nil, fmt.Errorf("writing to %s: %w", opt.Output, err)
 	}
@@ -173,10 +184,25 @@ func (r *explaining) run(ctx context.Context) error {
 	if closeErr := w.close(); err == nil || errors.Is(err, context.Canceled) && closeErr != nil {
 		err = closeErr
 	}
-	if err == nil && len(r.result.Skipped) == len(samples) {
-		err = &dataset.Error{Kind: ErrUndecodable, Path: r.result.Skipped[0].Picture, Found: r.result.Skipped[0].Reason}
+	r.sortSkipped()
+	switch {
+	case len(r.result.Skipped) == len(samples):
+		return &dataset.Error{Kind: dataset.ErrEmpty, Path: r.result.Skipped[0].Picture, Found: r.result.Skipped[0].Reason,
+			Advice: fmt.Sprintf("none of the %d pictures can be decoded", len(samples))}
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%w: %d of %d pictures are explained in %s", err, count, len(samples), r.opt.Output)
 	}
 	return err
+}
+
+// sortSkipped puts the pictures that were left out in their order; several
+// goroutines come upon them.
+func (r *explaining) sortSkipped() {
+	place := map[string]int{}
+	for i, s := range r.sitters {
+		place[s.path] = i
+	}
+	slices.SortStableFunc(r.result.Skipped, func(a, b SkippedPicture) int { return place[a.Picture] - place[b.Picture] })
 }
 
 // skip notes a picture that can't be decoded.

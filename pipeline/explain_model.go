@@ -15,16 +15,52 @@ import (
 	"github.com/relevit/relevit/pipeline/dataset"
 )
 
-// openForRelevance opens a model, or the best checkpoint of a run (its last
-// where nothing was held out to choose by) with the run's preprocessing.
-func openForRelevance(path string, o ModelOptions) (*Model, error) {
-	if !IsRun(path) {
-		return OpenModel(path, o)
+// explained is the model to explain by, and what a run says of it.
+type explained struct {
+	model      *Model
+	startLayer int
+	classes    *dataset.Classes // nil where no table is known
+}
+
+// openExplained opens a model, or the best checkpoint of a run (its last where
+// nothing was held out to choose by) with the run's preprocessing.
+func openExplained(opt ExplainOptions) (e explained, err error) {
+	if opt.Classes != "" {
+		if e.classes, err = dataset.ReadClasses(opt.Classes); err != nil {
+			return e, err
+		}
 	}
-	run, err := ReadRun(path)
+	if opt.StartLayer != nil {
+		e.startLayer = *opt.StartLayer
+	}
+	if !IsRun(opt.Model) {
+		if e.model, err = OpenModel(opt.Model, opt.Open); err != nil {
+			return e, err
+		}
+		f := opt.Open.Find
+		if _, ok := RelevanceOf(e.model.Source); ok && (opt.StartLayer != nil || len(f.Attention) > 0 || f.Grid != [2]int64{} || f.PrefixTokens != nil) {
+			err = &models.Error{Usage: true, Path: opt.Model, Problem: "the model has its relevance map already, with the attention maps, the grid and the first block that it was exported with",
+				Advice: "give the model without relevance to state others"}
+		}
+		return e, err
+	}
+	run, err := ReadRun(opt.Model)
 	if err != nil {
-		return nil, err
+		return e, err
 	}
+	if opt.StartLayer == nil {
+		e.startLayer = run.Config.StartLayer
+	}
+	if e.model, err = openTrained(run, opt.Open); err != nil || e.classes != nil {
+		return e, err
+	}
+	e.classes = classesOf(run.Config)
+	return e, nil
+}
+
+// openTrained opens a run's model with its best parameters, or its last.
+func openTrained(run *Run, o ModelOptions) (*Model, error) {
+	o.Find = findOf(run.Config, o.Find)
 	m, err := OpenModel(run.Artifact(sourceArtifact), o)
 	if err != nil {
 		return nil, err
@@ -36,13 +72,8 @@ func openForRelevance(path string, o ModelOptions) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range c.Parameters {
-		if err := m.Document.SetInitializer(p.Name, p.Tensor); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	if m.Source, err = m.Document.Model(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if err := fill(m.Source.Graph, c.Parameters); err != nil {
+		return nil, fmt.Errorf("%s: %w", run.Dir, err)
 	}
 	if models.PreprocessOf(m.Source) == nil {
 		size := m.Preprocess.Size
@@ -59,7 +90,8 @@ type Explainer struct {
 
 	ends    RelevanceEnds
 	session *ort.Session
-	images  []*ort.Buffer // (B,3,H,W), one for each batch in flight
+	image   ort.Port      // (B,3,H,W) or (B,H,W,3) of any float type
+	images  []*ort.Buffer // (B,3,H,W) float32, one for each batch in flight
 	target  *ort.Buffer   // (B)
 }
 
@@ -74,20 +106,15 @@ type Explained struct {
 
 // NewExplainer derives what the model doesn't have and opens a session. A model
 // of fixed batch size is run at that size, any other at the given one.
-func NewExplainer(m *Model, batch int, o RelevanceOptions, opt ort.Options) (*Explainer, error) {
-	source := m.Source
-	ends, ok := RelevanceOf(source)
-	if !ok {
-		o.Find = m.Find
-		var err error
-		if source, err = WithRelevance(source, o); err != nil {
-			return nil, fmt.Errorf("%s: %w", m.Path, err)
-		}
-		ends, _ = RelevanceOf(source)
+func NewExplainer(m *Model, batch, startLayer int, opt ort.Options) (*Explainer, error) {
+	source, err := m.withRelevance(startLayer)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
-	x := &Explainer{Batch: batch, Size: m.Preprocess.Size, ends: ends}
+	x := &Explainer{Batch: batch, Size: m.Preprocess.Size}
+	x.ends, _ = RelevanceOf(source)
+	source.Graph = onlyEnds(source.Graph, x.ends)
 	opt.Name = m.Path
-	var err error
 	if x.session, err = openModel(source, opt); err != nil {
 		return nil, err
 	}
@@ -96,6 +123,28 @@ func NewExplainer(m *Model, batch int, o RelevanceOptions, opt ort.Options) (*Ex
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
 	return x, nil
+}
+
+// withRelevance is the user's model with relevance, which it may have already.
+func (m *Model) withRelevance(startLayer int) (*onnx.Model, error) {
+	if _, ok := RelevanceOf(m.Source); ok {
+		source := *m.Source
+		return &source, nil
+	}
+	o := RelevanceOptions{Find: m.Find, StartLayer: startLayer}
+	o.Find.Output = m.Focus.Output // of the user's graph, which may have several
+	return WithRelevance(m.Source, o)
+}
+
+// onlyEnds returns a copy of a graph with only what the ends need: a text tower
+// beside the picture's would want inputs of its own.
+func onlyEnds(g *onnx.Graph, ends RelevanceEnds) *onnx.Graph {
+	g, _ = g.Clone()
+	g.Outputs = slices.DeleteFunc(g.Outputs, func(v *onnx.Value) bool { return v.Name != ends.Logits && v.Name != ends.Map })
+	g.Prune()
+	uses := g.Uses()
+	g.Inputs = slices.DeleteFunc(g.Inputs, func(v *onnx.Value) bool { return len(uses[v]) == 0 })
+	return g
 }
 
 // inMemory is up to how many bytes of weights a model is handed over in memory.
@@ -134,7 +183,8 @@ func (x *Explainer) allocate() (err error) {
 	if i < 0 || len(ports[i].Shape) != 4 {
 		return fmt.Errorf("the graph has no picture input %s", x.ends.Image)
 	}
-	if d := ports[i].Shape[0]; d.Known() {
+	x.image = ports[i]
+	if d := x.image.Shape[0]; d.Known() {
 		x.Batch = int(d.N)
 	}
 	for range 2 {
@@ -193,17 +243,31 @@ func (x *Explainer) explain(batch *dataset.Batch) ([]Explained, error) {
 	image := x.images[batch.Slot]
 	clear(x.target.Int64s())
 	copy(x.target.Int64s(), batch.Labels)
-	out, err := x.session.Call(map[string]*ort.Buffer{x.ends.Image: image, x.ends.Target: x.target}, x.ends.Logits, x.ends.Map)
+	pixels, err := x.pixels(image)
 	if err != nil {
 		return nil, err
 	}
-	scores, maps := out[x.ends.Logits], out[x.ends.Map]
-	defer scores.Close()
-	defer maps.Close()
+	if pixels != image {
+		defer pixels.Close()
+	}
+	out, err := x.session.Call(map[string]*ort.Buffer{x.ends.Image: pixels, x.ends.Target: x.target}, x.ends.Logits, x.ends.Map)
+	if err != nil {
+		return nil, err
+	}
+	defer out[x.ends.Logits].Close()
+	defer out[x.ends.Map].Close()
 	plane := x.Size[0] * x.Size[1]
-	classes := scores.Len() / x.Batch
-	if maps.Len() != x.Batch*plane || scores.Type() != onnx.Float {
-		return nil, fmt.Errorf("output %s is %v and %s is %v, expected float32 for %d pictures of %dx%d", x.ends.Logits, scores, x.ends.Map, maps, x.Batch, x.Size[0], x.Size[1])
+	scores, err := floats(out[x.ends.Logits])
+	if err != nil {
+		return nil, err
+	}
+	maps, err := floats(out[x.ends.Map])
+	if err != nil {
+		return nil, err
+	}
+	classes := len(scores) / x.Batch
+	if len(maps) != x.Batch*plane {
+		return nil, fmt.Errorf("output %s is %v, expected maps of %d pictures of %dx%d", x.ends.Map, out[x.ends.Map], x.Batch, x.Size[0], x.Size[1])
 	}
 	var list []Explained
 	for i := range batch.Count {
@@ -211,10 +275,50 @@ func (x *Explainer) explain(batch *dataset.Batch) ([]Explained, error) {
 			continue
 		}
 		list = append(list, Explained{Sample: batch.Samples[i], Target: batch.Labels[i],
-			Scores: slices.Clone(scores.Float32s()[i*classes:][:classes]), Map: slices.Clone(maps.Float32s()[i*plane:][:plane]),
+			Scores: slices.Clone(scores[i*classes:][:classes]), Map: slices.Clone(maps[i*plane:][:plane]),
 			Image: slices.Clone(image.Float32s()[i*3*plane:][:3*plane])})
 	}
 	return list, nil
+}
+
+// pixels is a batch in the type and the layout that the graph takes: the given
+// buffer, or a copy.
+func (x *Explainer) pixels(image *ort.Buffer) (*ort.Buffer, error) {
+	last := !x.image.Shape[1].Is(3) && x.image.Shape[3].Is(3)
+	if !last && x.image.Type == onnx.Float {
+		return image, nil
+	}
+	values, shape := image.Float32s(), image.Shape()
+	if last {
+		values, shape = channelsBehind(values, shape), []int64{shape[0], shape[2], shape[3], shape[1]}
+	}
+	t, err := onnx.FloatTensor(values, shape...).As(x.image.Type)
+	if err != nil {
+		return nil, fmt.Errorf("input %s: %w", x.ends.Image, err)
+	}
+	return ort.BufferFrom(t)
+}
+
+// channelsBehind moves the channels of (B,C,H,W) behind rows and columns.
+func channelsBehind(values []float32, shape []int64) []float32 {
+	channels, plane := int(shape[1]), int(shape[2]*shape[3])
+	out := make([]float32, len(values))
+	for i, v := range values {
+		out[i-i%(channels*plane)+i%plane*channels+i/plane%channels] = v
+	}
+	return out
+}
+
+// floats are a buffer's values, a view where they are float32.
+func floats(b *ort.Buffer) ([]float32, error) {
+	if b.Type() == onnx.Float {
+		return b.Float32s(), nil
+	}
+	t, err := b.Tensor().As(onnx.Float)
+	if err != nil {
+		return nil, err
+	}
+	return t.Float32s()
 }
 
 // Close frees the session and its memory.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models"
@@ -30,17 +31,15 @@ type targets struct {
 	fixed   int64            // class of every picture, unless text is TargetLabel
 }
 
-func newTargets(m *Model, opt ExplainOptions) (*targets, error) {
-	t := &targets{text: opt.Target, names: ClassNames(m.Source), fixed: predicted}
+// newTargets reads the class to explain; table may be nil.
+func newTargets(m *Model, text string, table *dataset.Classes) (*targets, error) {
+	t := &targets{text: text, names: ClassNames(m.Source), table: table, fixed: predicted}
 	found, err := models.Find(m.Graph, m.Find)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
 	t.classes = int(found.Classes)
-	if opt.Classes != "" {
-		if t.table, err = dataset.ReadClasses(opt.Classes); err != nil {
-			return nil, err
-		}
+	if t.table != nil {
 		t.names = t.table.Titles()
 	}
 	switch t.text {
@@ -85,14 +84,27 @@ func (t *targets) namesAdvice() string {
 	return ""
 }
 
-// named is the index of a name, -1 if there is none.
+// named is the index of a name, -1 if no class has it, or several do.
 func (t *targets) named(name string) int {
 	if t.table != nil {
 		if n, err := t.table.Index(name); err == nil {
 			return n
 		}
 	}
-	return slices.Index(t.names, name)
+	if i := slices.Index(t.names, name); i >= 0 {
+		return i
+	}
+	// ImageNet's names are lists, such as "tabby, tabby cat".
+	found := -1
+	for i, names := range t.names {
+		if slices.Contains(strings.Split(names, ", "), name) {
+			if found >= 0 {
+				return -1
+			}
+			found = i
+		}
+	}
+	return found
 }
 
 // assign sets the class of every picture.

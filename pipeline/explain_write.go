@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -38,19 +40,34 @@ func (r *explaining) write(e Explained) error {
 	if err != nil {
 		return err
 	}
-	if err := overlay.SavePNG(at(p.Overlay)); err != nil {
-		return explainFull(err)
-	}
-	if err := WriteFile(at(p.Map), func(w io.Writer) error { return writeNumPy(w, e.Map, relevance.H, relevance.W) }); err != nil {
+	if err := writeMap(at(p.Overlay), overlay.WritePNG); err != nil {
 		return err
 	}
-	if err := WriteFile(at(p.MapPNG), func(w io.Writer) error { return writePNG16(w, relevance) }); err != nil {
+	if err := writeMap(at(p.Map), func(w io.Writer) error { return writeNumPy(w, e.Map, relevance.H, relevance.W) }); err != nil {
+		return err
+	}
+	if err := writeMap(at(p.MapPNG), func(w io.Writer) error { return writePNG16(w, relevance) }); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	r.done[e.Sample] = p
 	r.mu.Unlock()
 	return nil
+}
+
+// writeMap writes one of many files. It isn't synced, which would take longer
+// than to make it: explain.json lists only what is complete.
+func writeMap(path string, write func(io.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return explainFull(err)
+	}
+	w := bufio.NewWriter(f)
+	err = write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	return explainFull(errors.Join(err, f.Close()))
 }
 
 // topClasses is how many classes are listed of a picture.

@@ -89,16 +89,12 @@ func (e *exporter) describeInput(run *Run, base string) error {
 // describeClasses names the classes if the run's table of classes is still
 // there and fits the model.
 func (e *exporter) describeClasses(c *configs.Config) error {
-	if _, ok := e.model.Meta(models.MetaLabels); ok || c.Data.ClassesFile == "" {
+	if _, ok := e.model.Meta(models.MetaLabels); ok {
 		return nil
 	}
-	path := c.Data.ClassesFile
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(c.Data.Root, path)
-	}
-	table, err := dataset.ReadClasses(path)
-	if err != nil {
-		return nil // the run may have been moved away from its data
+	table := classesOf(c)
+	if table == nil {
+		return nil
 	}
 	titles := table.Titles()
 	for _, v := range e.model.Graph.Outputs {
@@ -113,4 +109,21 @@ func (e *exporter) describeClasses(c *configs.Config) error {
 		break
 	}
 	return nil
+}
+
+// classesOf reads a run's table of classes; nil if it names none, or it is no
+// longer there: the run may have been moved away from its data.
+func classesOf(c *configs.Config) *dataset.Classes {
+	path := c.Data.ClassesFile
+	if path == "" {
+		return nil
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(c.Data.Root, path)
+	}
+	table, err := dataset.ReadClasses(path)
+	if err != nil {
+		return nil
+	}
+	return table
 }

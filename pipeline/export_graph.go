@@ -129,7 +129,7 @@ func (e *exporter) atOpset(m *onnx.Model, to int64) (*onnx.Model, error) {
 	o := &e.opt
 	if o.WithRelevance {
 		var err error
-		if m, err = WithRelevance(m, RelevanceOptions{Find: o.Find}); err != nil {
+		if m, err = WithRelevance(m, RelevanceOptions{Find: e.find, StartLayer: e.startLayer}); err != nil {
 			return nil, err
 		}
 	}

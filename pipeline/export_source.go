@@ -16,6 +16,9 @@ type exporter struct {
 	source string // run or model
 	base   string // the file that says what the model is
 
+	find       models.FindOptions
+	startLayer int // of the rollout
+
 	document *onnx.Document // nil where the model, made of a checkpoint, is too big for one
 	model    *onnx.Model    // what the document says, with the values that it came with
 	original map[string]*onnx.Tensor
@@ -27,7 +30,7 @@ type exporter struct {
 
 // openModel opens a model that wasn't trained by a run.
 func (e *exporter) openModel(path string) error {
-	e.base, e.files = path, []string{path}
+	e.base, e.files, e.find = path, []string{path}, e.opt.Find
 	var err error
 	e.model, e.document, err = e.read(path)
 	return err
@@ -69,7 +72,7 @@ func (e *exporter) openRun(dir string) error {
 	if err != nil {
 		return err
 	}
-	e.base = run.Artifact(sourceArtifact)
+	e.base, e.find, e.startLayer = run.Artifact(sourceArtifact), findOf(run.Config, e.opt.Find), run.Config.StartLayer
 	if e.model, e.document, err = onnx.ReadModel(e.base); err != nil {
 		return err
 	}

@@ -86,6 +86,7 @@ func Finetune(ctx context.Context, opt FinetuneOptions) (result *FinetuneResult,
 // one, whatever has become of the user's file, and of options, since.
 func (t *trainer) openModel(opt ModelOptions) (*Model, error) {
 	kept := t.run.Artifact(sourceArtifact)
+	opt.Find = findOf(t.cfg, opt.Find)
 	if _, err := os.Stat(kept); err == nil {
 		return OpenModel(kept, ModelOptions{Find: opt.Find})
 	}

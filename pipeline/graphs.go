@@ -154,7 +154,8 @@ func (m *Model) lower(batch int64) (*assembly, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
-	for _, pass := range []func(*onnx.Graph) error{passes.Narrow, passes.Linear, passes.Patchify, passes.Tidy} {
+	narrow := func(g *onnx.Graph) error { return passes.Narrow(g, mapsOf(found)...) }
+	for _, pass := range []func(*onnx.Graph) error{narrow, passes.Linear, passes.Patchify, passes.Tidy} {
 		if err := pass(g); err != nil {
 			return nil, fmt.Errorf("%s: lowering the graph: %w", m.Path, err)
 		}

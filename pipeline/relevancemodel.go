@@ -80,7 +80,7 @@ func WithRelevance(m *onnx.Model, o RelevanceOptions) (*onnx.Model, error) {
 			return nil, err
 		}
 	}
-	g, err := passes.Prepare(out)
+	g, err := prepareSized(out, o.Find)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +126,26 @@ func extensible(m *onnx.Model) (*onnx.Model, error) {
 	return &out, nil
 }
 
+// prepareSized is passes.Prepare; where the graph leaves the size of pictures
+// open, the relevance map fixes it, in m's own graph, too.
+func prepareSized(m *onnx.Model, opt models.FindOptions) (*onnx.Graph, error) {
+	g, err := passes.Prepare(m)
+	if err != nil {
+		return nil, err
+	}
+	focused, _ := g.Clone()
+	focus, err := models.FocusOn(focused, opt)
+	if err != nil || focus.Size == [2]int64{} {
+		return g, err
+	}
+	image, size := m.Graph.Find(focus.Input), focused.Inputs[0].Shape // (B,channels,rows,columns)
+	image.Shape = onnx.Shape{image.Shape[0], size[1], size[2], size[3]}
+	if focus.ChannelsLast {
+		image.Shape = onnx.Shape{image.Shape[0], size[2], size[3], size[1]}
+	}
+	return passes.Prepare(m)
+}
+
 // freeName renames what has a name within the graph. A name that users of the
 // graph know can't be freed.
 func freeName(g *onnx.Graph, name string) error {
@@ -153,7 +173,7 @@ func emitRelevance(g *onnx.Graph, o RelevanceOptions) (ends RelevanceEnds, targe
 	if at < 0 { // the output is behind a softmax
 		at, g.Outputs = len(g.Outputs), append(g.Outputs, found.Logits)
 	}
-	if err := passes.Narrow(g); err != nil {
+	if err := passes.Narrow(g, mapsOf(found)...); err != nil {
 		return ends, nil, nil, err
 	}
 	s := subjectOf(found, g.Outputs[at])
@@ -170,6 +190,15 @@ func emitRelevance(g *onnx.Graph, o RelevanceOptions) (ends RelevanceEnds, targe
 	relevance = b.Cast(gradients.Rollout(b, s, maps, grads).Map, onnx.Float)
 	relevance = b.Named(MapOutput, relevance)
 	return ends, target, relevance, b.Err()
+}
+
+// mapsOf lists the attention maps.
+func mapsOf(found *models.Structure) []*onnx.Value {
+	var out []*onnx.Value
+	for _, a := range found.Attention {
+		out = append(out, a.Value)
+	}
+	return out
 }
 
 // subjectOf is a structure as the gradients want it.

@@ -40,6 +40,7 @@ func Trace(ctx context.Context, opt TraceOptions) ([]string, error) {
 	if opt.Open.Convert.ImageSize == [2]int{} {
 		opt.Open.Convert.ImageSize = [2]int{int(in.image.Dims[2]), int(in.image.Dims[3])}
 	}
+	opt.Open.Find = findOf(opt.Config, opt.Open.Find)
 	m, err := OpenModel(opt.Model, opt.Open)
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func (c *call) checkpointOptions() (models.Options, error) {
 		return opt, usagef("--heads %d: expected a positive number", opt.Heads)
 	}
 	var err error
-	opt.ImageSize, err = parseSize(c.String("image-size"))
+	opt.ImageSize, err = parseSize("image-size", "pixels, as in 224 or 224x320", c.String("image-size"))
 	return opt, err
 }
 

@@ -36,7 +36,7 @@ func exportCommand() *cli.Command {
 			"--keep-io-fp32 is given.\n\n" +
 			"--blend 0.5 gives the mean of the original's and the finetuned weights (WiSE-FT), 0 the\n" +
 			"original, 1 the finetuned model. Several shares write a file each: robust-0.25.onnx, ...",
-		Flags: append(checkpointFlags(),
+		Flags: append(append(checkpointFlags(), findFlags()...),
 			outputFlag("write the model to `FILE`, with --format hf a folder"), forceFlag(),
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT` onnx, safetensors, pth or hf; left out, the suffix of FILE tells"},
 			&cli.StringFlag{Name: "checkpoint", Usage: "take the run's `CHECKPOINT` best or last; left out: the best if there is one"},
@@ -96,8 +96,14 @@ func (c *call) exportOptions() (pipeline.ExportOptions, error) {
 		opt.Blend = append(opt.Blend, w)
 	}
 	var err error
-	opt.Open, err = c.checkpointOptions()
-	return opt, err
+	if opt.Open, err = c.checkpointOptions(); err != nil {
+		return opt, err
+	}
+	if opt.Find, err = c.findOptions(); err != nil {
+		return opt, err
+	}
+	opt.Find.ImageSize = [2]int64{int64(opt.Open.ImageSize[0]), int64(opt.Open.ImageSize[1])}
+	return opt, nil
 }
 
 func export(c *call) error {

@@ -51,19 +51,22 @@ func finetune(c *call) error {
 		return usagef("relevit finetune: --resume goes on with the configuration of %s: leave --set and --strict out, or start another run", opt.Dir)
 	}
 	var err error
+	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
+		return err
+	}
 	if given {
+		if size := opt.Open.Convert.ImageSize; size != [2]int{} { // so that the run remembers it
+			settings = append(settings, fmt.Sprintf("preprocess.image_size=[%d, %d]", size[0], size[1]))
+		}
 		if opt.Config, err = configs.Load(c.StringSlice("c"), settings); err != nil {
 			return err
 		}
 		if opt.Config.Model == "" {
 			return &configs.Error{Key: "model", Msg: "no model is named; set it to an ONNX file or a checkpoint, as in --set model=model.onnx"}
 		}
-		if err := inputs(opt.Config.Model); err != nil {
+		if err := exist(opt.Config.Model); err != nil {
 			return err
 		}
-	}
-	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
-		return err
 	}
 	if opt.ORT, err = c.loadRuntime(); err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/relevit/relevit/pipeline"
 )
 
 // TestInterruptedRunIsSavedAndResumesToTheSameBits sends both signals, while
@@ -108,4 +111,45 @@ func signalAt(t *testing.T, dir string, args []string, run string, lines int, s 
 	}
 	cmd.Wait()
 	return cmd.ProcessState.ExitCode(), out.Bytes()
+}
+
+// TestInterruptedExplanationListsItsMaps sends both signals once there is a
+// map; explain.json lists maps that are complete.
+func TestInterruptedExplanationListsItsMaps(t *testing.T) {
+	work := newWorkplace(t)
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		out := filepath.Join(work, fmt.Sprint("maps", int(s)))
+		args := []string{"--threads", "1", "explain", "-m", "model.onnx", "-o", out, "--batch", "2"}
+		for range 60 { // thousands of pictures
+			args = append(args, "data/images")
+		}
+		cmd := relevit(work, args...)
+		var said bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &said, &said
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if there, _ := filepath.Glob(filepath.Join(out, "*", "*", "*.npy")); len(there) > 0 {
+				break
+			}
+		}
+		cmd.Process.Signal(s)
+		cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != interrupted || !bytes.Contains(said.Bytes(), []byte("of 2880 pictures are explained in")) {
+			t.Fatalf("%v: exit code %d, want %d; it said\n%s", s, code, interrupted, said.Bytes())
+		}
+		var e pipeline.Explanation
+		if err := json.Unmarshal(read(t, out, "explain.json"), &e); err != nil {
+			t.Fatal(err)
+		}
+		if len(e.Pictures) == 0 || len(e.Pictures) == 2880 {
+			t.Errorf("%v: %d pictures are listed", s, len(e.Pictures))
+		}
+		for _, p := range e.Pictures {
+			if got, want := len(read(t, out, p.Map)), 128+4*32*32; got != want {
+				t.Errorf("%s has %d bytes, want %d", p.Map, got, want)
+			}
+		}
+	}
 }

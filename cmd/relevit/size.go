@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// parseSize reads N or ROWSxCOLUMNS; nothing is no size.
-func parseSize(s string) (size [2]int, err error) {
+// parseSize reads N or ROWSxCOLUMNS, the value of a flag; nothing is no size.
+func parseSize(flag, want, s string) (size [2]int, err error) {
 	if s == "" {
 		return size, nil
 	}
@@ -16,7 +16,7 @@ func parseSize(s string) (size [2]int, err error) {
 	}
 	for i, part := range []string{rows, columns} {
 		if size[i], err = strconv.Atoi(part); err != nil || size[i] < 1 {
-			return [2]int{}, usagef("--image-size %s: expected pixels, as in 224 or 224x320", s)
+			return [2]int{}, usagef("--%s %s: expected %s", flag, s, want)
 		}
 	}
 	return size, nil

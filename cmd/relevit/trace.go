@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,14 +22,14 @@ func traceCommand() *cli.Command {
 		Description: "IN holds image (B,3,H,W), mask (B,1,H,W) and label (B). OUT gets logits, attn.L,\n" +
 			"attn_grad.L, relevance, relevance_map, loss.*, grad.P, and with --steps N\n" +
 			"trajectory.loss and after.P: the way to compare with any other framework.",
-		Flags: append(append(checkpointFlags(), configFlags()...),
+		Flags: slices.Concat(checkpointFlags(), findFlags(), configFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "m", Usage: "trace `MODEL`, an ONNX file or a checkpoint"},
 			&cli.StringFlag{Name: "inputs", Usage: "read the batch from `FILE`"},
 			outputFlag("write the quantities to `FILE`, over what is there"),
 			&cli.StringFlag{Name: "mode", Usage: "`MODE` first-order or second-order"},
 			&cli.StringFlag{Name: "method", Usage: "`METHOD` relevance, gradmask or rrr"},
 			&cli.IntFlag{Name: "steps", Usage: "make `N` AdamW steps on the batch", DefaultText: "the configuration's"},
-		),
+		}),
 		Action: action(trace),
 	}
 }
@@ -68,7 +69,13 @@ func trace(c *call) error {
 	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
 		return err
 	}
-	if err := inputs(opt.Model, opt.Inputs); err != nil {
+	if opt.Open.Find, err = c.findOptions(); err != nil {
+		return err
+	}
+	if err := exist(opt.Model); err != nil {
+		return err
+	}
+	if err := inputs(opt.Inputs); err != nil {
 		return err
 	}
 	if err := outputs(opt.Output); err != nil {

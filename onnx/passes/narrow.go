@@ -14,9 +14,9 @@ import (
 //	Gather(f(Slice(x, row)), 0)
 //
 // In a ViT that ends in the last attention: of its map the products read one
-// row, while the map itself is still computed whole.
-func Narrow(g *onnx.Graph) error {
-	f := &narrowing{read: map[*onnx.Value]rows{}, whole: map[*onnx.Value]bool{}, narrow: map[*onnx.Value]*onnx.Value{}}
+// row, while the map itself is still computed whole: such values are to be kept.
+func Narrow(g *onnx.Graph, keep ...*onnx.Value) error {
+	f := &narrowing{keep: keep, read: map[*onnx.Value]rows{}, whole: map[*onnx.Value]bool{}, narrow: map[*onnx.Value]*onnx.Value{}}
 	if err := g.InferAll(); err != nil {
 		return err
 	}
@@ -37,6 +37,7 @@ func Narrow(g *onnx.Graph) error {
 type rows struct{ axis, from, to int64 }
 
 type narrowing struct {
+	keep   []*onnx.Value
 	read   map[*onnx.Value]rows        // what is read of a value, by all readers together
 	whole  map[*onnx.Value]bool        // values that are read in other ways, too
 	narrow map[*onnx.Value]*onnx.Value // the rows of read alone
@@ -73,7 +74,7 @@ func (f *narrowing) inputs(n *onnx.Node) []*rows {
 	if axis, at, ok := picks(n); ok {
 		return []*rows{{axis, at, at + 1}, nil}
 	}
-	if n.Domain != "" || len(n.Outputs) != 1 || f.whole[n.Outputs[0]] {
+	if n.Domain != "" || len(n.Outputs) != 1 || f.whole[n.Outputs[0]] || slices.Contains(f.keep, n.Outputs[0]) {
 		return nil
 	}
 	r, ok := f.read[n.Outputs[0]]

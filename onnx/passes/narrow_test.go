@@ -94,3 +94,27 @@ func TestNarrowWorksOnAnOpenBatch(t *testing.T) {
 	}
 	sameOutputs(t, before, g)
 }
+
+// TestNarrowKeepsMaps has a map that an elementwise node gives: rows are cut
+// behind it, so that it still leads to the output.
+func TestNarrowKeepsMaps(t *testing.T) {
+	g := onnx.NewGraph("map")
+	b := onnx.NewBuilder(g)
+	x := g.AddInput("x", onnx.Float, onnx.ShapeOf(1, 5, 5))
+	A := b.Op("Relu", nil, b.Softmax(x, -1))
+	y := b.MatMul(A, x)
+	g.Outputs = []*onnx.Value{b.Op("Gather", []onnx.Attr{{Name: "axis", Value: int64(1)}}, y, b.Int(0))}
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Narrow(g, A); err != nil {
+		t.Fatal(err)
+	}
+	uses := g.Uses()
+	if len(uses[A]) == 0 {
+		t.Errorf("nothing reads the map any more:\n%v", g)
+	}
+	if !g.Outputs[0].Node.In(0).Shape[1].Is(1) {
+		t.Errorf("nothing was narrowed:\n%v", g)
+	}
+}
