@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
-
-	"github.com/relevit/relevit/onnx"
 )
 
 // Pieces of an ONNX file, by the numbers of its fields.
@@ -96,6 +94,12 @@ func hostileModels() []hostile {
 	for name, e := range sorted(externalModels()) {
 		add("data "+name, "initializer w|"+e.says, both(write("bad.onnx", modelOf(input("x", 1), node("Add", "x w", "y"), output("y"), tensor("w", e.dims, external(e.entries...)))), e.make))
 	}
+	for name, m := range sorted(hostileFunctions()) {
+		out = append(out, hostile{name: "function/" + name, file: "bad.onnx", make: write("bad.onnx", m.data()), commands: []string{"inspect BAD"}, harmless: true})
+	}
+	for name, change := range sorted(hostileGraphs()) {
+		out = append(out, hostile{name: "graph/" + name, file: "bad.onnx", make: graphFile(change), commands: []string{"inspect BAD"}, harmless: true})
+	}
 	for percent := range 10 {
 		add(fmt.Sprintf("cut at %d0 %%", percent), "bad.onnx", func(dir string) error {
 			data, err := os.ReadFile(filepath.Join(dir, "model.onnx"))
@@ -123,7 +127,7 @@ func brokenModels() map[string]made {
 		"ones":                     {"not protobuf", text(strings.Repeat("\xff", 1<<20))},
 		"a field of 2^63":          {"9223372036854775808", text(number(1, 9) + announced(2, 1<<63) + "x")},
 		"a field of 2^64-1":        {"18446744073709551615", text(number(1, 9) + announced(2, 1<<64-1) + "x")},
-		"a graph of 2^64-1":       {"truncated", text(number(1, 9) + announced(7, 1<<64-1) + "x")},
+		"a graph of 2^64-1":        {"truncated", text(number(1, 9) + announced(7, 1<<64-1) + "x")},
 		"a node beyond its graph":  {"says 100 bytes", text(number(1, 9) + field(7, announced(1, 100)) + field(8, number(2, 17)) + strings.Repeat("x", 200))},
 		"a cycle":                  {"", whole(node("Add", "x b", "a"), node("Neg", "a", "b"), node("Neg", "b", "y"))},
 		"a node of itself":         {"", whole(node("Neg", "y", "y"))},
@@ -155,7 +159,7 @@ func brokenModels() map[string]made {
 		"a subgraph of nowhere":    {`reads "z"`, whole(identity, field(1, field(4, "If"), field(5, field(1, "then_branch"), number(20, 5), field(6, node("Neg", "z", "q")))))},
 		"10^6 empty nodes":         {"", func() string { return modelOf(strings.Repeat(field(1), 1_000_000)) }},
 		"10^6 nodes":               {"fields", func() string { return modelOf(strings.Repeat(node("Neg", "x", "y"), 1_000_000)) }},
-		"10^5 nodes of one value":  {"already that of another value", func() string { return modelOf(strings.Repeat(node("Neg", "x", "y"), 100_000)) }},
+		"10^5 nodes of one value":  {"more than 65536 nodes", func() string { return modelOf(strings.Repeat(node("Neg", "x", "y"), 100_000)) }},
 		"10^7 empty fields":        {"fields", func() string { return strings.Repeat(field(14), 10_000_000) }},
 		"10^7 fields in a field":   {"fields", func() string { return modelOf(strings.Repeat(field(16), 10_000_000)) }},
 		"nested groups":            {"bad.onnx", text(strings.Repeat(string(protowire.AppendTag(nil, 99, protowire.StartGroupType)), 1<<20))},
@@ -209,5 +213,3 @@ func externalModels() map[string]dataOf {
 		"beyond 1 TB":        {"beyond the end", []int64{1 << 39}, at("w.bin"), sparse(1 << 40)},
 	}
 }
-
-var _ = onnx.Float
