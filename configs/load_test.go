@@ -256,6 +256,19 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+func FuzzSetting(f *testing.F) {
+	for _, s := range []string{"lr=1e-6", "data.images=x", "freeze=a,b", "freeze=[a, b]", "preprocess.image_size=[1, 2]", "=", "lr", "lr=&a 1", "data={a: 1}",
+		"model=\x00", "batch=99999999999999999999", "lr=[[[[", "seed=-1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, setting string) {
+		_, err := Load(nil, []string{setting})
+		if fault := (*Error)(nil); err != nil && !errors.As(err, &fault) {
+			t.Fatalf("found %T, want *Error", err)
+		}
+	})
+}
+
 func write(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {

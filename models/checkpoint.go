@@ -63,11 +63,9 @@ func OpenCheckpoint(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("opening a checkpoint: %w", err)
+		return nil, unreadable(path, err)
 	case info.IsDir():
 		return openFolder(path)
-	case !info.Mode().IsRegular():
-		return nil, &Error{Path: path, Problem: "this is neither a file nor a folder"}
 	}
 	c, err := openFile(path)
 	if err != nil {

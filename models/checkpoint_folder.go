@@ -40,7 +40,7 @@ func openFolder(dir string) (*Checkpoint, error) {
 func weightsIn(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return "", fmt.Errorf("opening a checkpoint: %w", err)
+		return "", unreadable(dir, err)
 	}
 	var all, weights, foreign []string
 	for _, e := range entries {
@@ -106,17 +106,17 @@ func noWeights(dir string, all, weights []string) error {
 func confined(dir, name string) error {
 	folder, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		return fmt.Errorf("opening a checkpoint: %w", err)
+		return unreadable(dir, err)
 	}
 	file, err := filepath.EvalSymlinks(filepath.Join(dir, name))
 	if err != nil {
-		return fmt.Errorf("opening a checkpoint: %w", err)
+		return unreadable(filepath.Join(dir, name), err)
 	}
 	if folder, err = filepath.Abs(folder); err == nil {
 		file, err = filepath.Abs(file)
 	}
 	if err != nil {
-		return fmt.Errorf("opening a checkpoint: %w", err)
+		return unreadable(dir, err)
 	}
 	at := filepath.Dir(file)
 	if at == folder {
@@ -146,7 +146,7 @@ func description(dir, name string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening a checkpoint: %w", err)
+		return nil, unreadable(path, err)
 	}
 	if !info.Mode().IsRegular() || info.Size() > most {
 		return nil, &Error{Path: path, Problem: fmt.Sprintf("this is no description of a model: it has %d bytes", info.Size()), Advice: "take the file away"}
@@ -156,7 +156,7 @@ func description(dir, name string) ([]byte, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening a checkpoint: %w", err)
+		return nil, unreadable(path, err)
 	}
 	return text, nil
 }

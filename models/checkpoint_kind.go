@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,15 +60,18 @@ const headSize = 1024
 // sniff reads the beginning of a file and tells its kind. Of a file that is
 // something else, the error says what.
 func sniff(path string) (kind, error) {
+	if err := regular(path); err != nil {
+		return kindUnknown, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
-		return kindUnknown, fmt.Errorf("opening a checkpoint: %w", err)
+		return kindUnknown, unreadable(path, err)
 	}
 	defer f.Close()
 	head := make([]byte, headSize)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return kindUnknown, fmt.Errorf("opening a checkpoint: %w", err)
+		return kindUnknown, unreadable(path, err)
 	}
 	head = head[:n]
 	k := kindOf(head)
@@ -79,6 +82,27 @@ func sniff(path string) (kind, error) {
 		return kindForeign, &Error{Path: path, Problem: "this is no file of weights but " + what, Advice: advice}
 	}
 	return kindUnknown, nil
+}
+
+// regular refuses what isn't a file: opening a pipe waits, and a device may have
+// no end.
+func regular(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return unreadable(path, err)
+	case !info.Mode().IsRegular():
+		return &Error{Path: path, Problem: "this is no file", Advice: "give a file of weights"}
+	}
+	return nil
+}
+
+// unreadable is the fault of a path that can't be opened, followed or read.
+func unreadable(path string, err error) error {
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		err = e.Err
+	}
+	return &Error{Path: path, Problem: "it can't be read", Err: err}
 }
 
 func kindOf(head []byte) kind {

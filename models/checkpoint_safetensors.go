@@ -1,29 +1,14 @@
 package models
 
-import (
-	"fmt"
-	"os"
-
-	"github.com/relevit/relevit/models/safetensors"
-	"github.com/relevit/relevit/onnx"
-)
+import "github.com/relevit/relevit/models/safetensors"
 
 func openSafetensors(path string) (*Checkpoint, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("opening a checkpoint: %w", err)
-	}
-	f, err := safetensors.Parse(path, data)
+	f, err := safetensors.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{Path: path, SHA256: hexSum(data), Format: FormatSafetensors, Metadata: f.Metadata, names: f.Names(), tensors: map[string]*onnx.Tensor{}}
-	for _, name := range c.names {
-		if c.tensors[name], err = f.Tensor(name); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
+	c := &Checkpoint{Path: path, Format: FormatSafetensors, Metadata: f.Metadata}
+	return c, c.fill(f.Names(), f.Tensor)
 }
 
 // Save writes the checkpoint as a safetensors file, complete or not at all.

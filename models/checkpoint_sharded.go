@@ -15,7 +15,7 @@ import (
 
 // maxIndex is the size of an index in bytes; real ones have less than a
 // thousandth.
-const maxIndex = 16 << 20
+const maxIndex = 4 << 20
 
 // index tells in which file each tensor lies.
 type index struct {
@@ -29,14 +29,14 @@ type index struct {
 func openIndex(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening a checkpoint: %w", err)
+		return nil, unreadable(path, err)
 	}
 	if info.Size() > maxIndex {
 		return nil, &Error{Path: path, Problem: fmt.Sprintf("this is a JSON text of %d bytes, too long for an index of weights", info.Size()), Advice: "give a file of weights"}
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening a checkpoint: %w", err)
+		return nil, unreadable(path, err)
 	}
 	x, err := parseIndex(path, text)
 	if err != nil {

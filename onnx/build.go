@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -129,7 +130,7 @@ func (b *Builder) key(n *Node, outputs int) string {
 	slices.SortFunc(attrs, func(x, y Attr) int { return strings.Compare(x.Name, y.Name) })
 	for _, a := range attrs {
 		if t, ok := a.Value.(*Tensor); ok {
-			fmt.Fprintf(&s, ";%s=%v%v%x", a.Name, t.Type, t.Dims, t.Raw)
+			fmt.Fprintf(&s, ";%s=%v%v%x%q", a.Name, t.Type, t.Dims, sha256.Sum256(t.Raw), t.Strings)
 		} else {
 			fmt.Fprintf(&s, ";%s=%#v", a.Name, a.Value)
 		}

@@ -69,6 +69,9 @@ func qualified(domain, name string) string {
 	return domain + "." + name
 }
 
+// maxNodes is how many nodes a graph, or a function, may have.
+const maxNodes = 1 << 16
+
 // A graphDecoder turns a GraphProto into a Graph.
 type graphDecoder struct {
 	doc    *Document
@@ -167,6 +170,9 @@ func suits(v *Value, data *Tensor) error {
 
 // nodes decodes the nodes and what they give; edges connects their inputs.
 func (d *graphDecoder) nodes() error {
+	if len(d.proto.subs(graphNode)) > maxNodes {
+		return faultAt(d.proto, "graph", "more than %d nodes; a Vision Transformer has far fewer", maxNodes)
+	}
 	for _, p := range d.proto.subs(graphNode) {
 		n := &Node{Name: p.text(nodeName), Op: p.text(nodeOp), Domain: p.text(nodeDomain), Doc: p.text(nodeDoc)}
 		if n.Domain == "ai.onnx" {

@@ -16,9 +16,10 @@ type Document struct {
 	dir  string // where its external data is, "" if nowhere
 	root *message
 
-	loaded  map[string][]byte   // external files read so far
-	patches map[*message]*patch // external tensors given new data
-	created string              // the data file that Externalize lays out
+	loaded  map[string]*dataFile // external files read so far
+	used    map[string][]extent  // where tensors lie in them, once one is read
+	patches map[*message]*patch  // external tensors given new data
+	created string               // the data file that Externalize lays out
 }
 
 // ReadDocument reads a file. External data is not read before Model needs it.
@@ -83,7 +84,7 @@ func parseDocument(data []byte, path, dir string, l limits) (*Document, error) {
 		hintFor(err, data)
 		return nil, err
 	}
-	return &Document{path: path, dir: dir, root: root, loaded: map[string][]byte{}, patches: map[*message]*patch{}}, nil
+	return &Document{path: path, dir: dir, root: root, loaded: map[string]*dataFile{}, patches: map[*message]*patch{}}, nil
 }
 
 // Bytes returns the file's bytes: those it was parsed from, with the edits.

@@ -72,21 +72,59 @@ func (d *Document) external(t *message, size int64) ([]byte, error) {
 	if e.length >= 0 && e.length != size {
 		return nil, fmt.Errorf("external_data says %d bytes, type and dims need %d", e.length, size)
 	}
-	all, err := d.load(e.location)
+	file, err := d.load(e.location)
 	if err != nil {
 		return nil, err
 	}
-	if e.offset > int64(len(all)) || size > int64(len(all))-e.offset {
+	if e.offset > file.size || size > file.size-e.offset {
 		return nil, fmt.Errorf("external data at %d+%d lies beyond the end of %s, which has %d bytes: is its download incomplete?",
-			e.offset, size, e.location, len(all))
+			e.offset, size, e.location, file.size)
 	}
-	return all[e.offset : e.offset+size : e.offset+size], nil
+	data, ok := file.at(e.offset, size)
+	if !ok {
+		return nil, errors.New("external_data is given in parts, expected it in one")
+	}
+	return data, nil
 }
 
-// load reads a file of external data, once. It never leaves the model's folder.
-func (d *Document) load(location string) ([]byte, error) {
-	if all, ok := d.loaded[location]; ok {
-		return all, nil
+// maxExternal is how many bytes of external data are read: as much as four
+// bytes for each weight of the largest Vision Transformers take.
+const maxExternal = 1 << 36
+
+// dataFile holds those bytes of a file of external data that tensors use: a
+// file may be far larger, or have holes.
+type dataFile struct {
+	size   int64
+	pieces []piece // in order, apart from each other
+}
+
+type piece struct {
+	offset int64
+	data   []byte
+}
+
+// at returns bytes that were read for a tensor.
+func (f *dataFile) at(offset, size int64) (data []byte, ok bool) {
+	if size == 0 {
+		return nil, true
+	}
+	i, _ := slices.BinarySearchFunc(f.pieces, offset+1, func(p piece, next int64) int { return cmp.Compare(p.offset, next) })
+	if i == 0 {
+		return nil, false
+	}
+	p := f.pieces[i-1]
+	from := offset - p.offset
+	if from > int64(len(p.data)) || size > int64(len(p.data))-from {
+		return nil, false
+	}
+	return p.data[from : from+size : from+size], true
+}
+
+// load reads what tensors use of a file of external data, once. It never leaves
+// the model's folder.
+func (d *Document) load(location string) (*dataFile, error) {
+	if file := d.loaded[location]; file != nil {
+		return file, nil
 	}
 	f, err := d.openExternal(location)
 	if err != nil {
@@ -97,12 +135,48 @@ func (d *Document) load(location string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("external data: %w", err)
 	}
-	all := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, all); err != nil {
-		return nil, fmt.Errorf("external data %s: %w", location, err)
+	file := &dataFile{size: info.Size()}
+	used, total := d.usedOf(location, file.size), int64(0)
+	for _, u := range used {
+		if total += u.length; total > maxExternal {
+			return nil, fmt.Errorf("tensors use more than %d bytes of the external data %s", int64(maxExternal), location)
+		}
 	}
-	d.loaded[location] = all
-	return all, nil
+	for _, u := range used {
+		data := make([]byte, u.length)
+		if _, err := f.ReadAt(data, u.offset); err != nil {
+			return nil, fmt.Errorf("external data %s: %w", location, err)
+		}
+		file.pieces = append(file.pieces, piece{u.offset, data})
+	}
+	d.loaded[location] = file
+	return file, nil
+}
+
+// usedOf lists where tensors' data lie in a file of size bytes, in order, and
+// joined where they touch. What lies beyond the file's end is left out.
+func (d *Document) usedOf(location string, size int64) []extent {
+	if d.used == nil {
+		d.used = map[string][]extent{}
+		for _, t := range d.root.externals() {
+			if e, err := extentOf(t); err == nil {
+				if e.length, err = byteSize(DType(t.number(tensorType)), t.integers(tensorDims)); err == nil {
+					d.used[e.location] = append(d.used[e.location], e)
+				}
+			}
+		}
+	}
+	all := slices.DeleteFunc(slices.Clone(d.used[location]), func(e extent) bool { return e.length == 0 || e.offset > size || e.length > size-e.offset })
+	slices.SortFunc(all, func(a, b extent) int { return cmp.Compare(a.offset, b.offset) })
+	var out []extent
+	for _, e := range all {
+		if n := len(out) - 1; n >= 0 && e.offset <= out[n].offset+out[n].length {
+			out[n].length = max(out[n].length, e.offset+e.length-out[n].offset)
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 // openExternal opens a regular file in the model's folder, through symbolic

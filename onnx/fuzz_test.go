@@ -3,6 +3,8 @@ package onnx
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -53,6 +55,7 @@ func FuzzModel(f *testing.F) {
 			return
 		}
 		Check(m)
+		d.Check()
 		again, err := m.Encode()
 		if err != nil {
 			return // what can't be written says so
@@ -69,6 +72,44 @@ func FuzzModel(f *testing.F) {
 		}
 		if got, want := back.Graph.String(), m.Graph.String(); got != want {
 			t.Errorf("%s\ncame back as\n%s", want, got)
+		}
+	})
+}
+
+// FuzzExternal looks for a description of external data that reaches out of
+// the folder or beyond the file.
+func FuzzExternal(f *testing.F) {
+	dir := f.TempDir()
+	content := []byte("0123456789abcdef")
+	if err := os.WriteFile(filepath.Join(dir, "w.bin"), content, 0o666); err != nil {
+		f.Fatal(err)
+	}
+	f.Add("w.bin", "0", "16", int64(4), int64(1))
+	f.Add("./w.bin", "4", "", int64(0), int64(1))
+	f.Add("../w.bin", "0", "4", int64(1), int64(1))
+	f.Add("/etc/passwd", "-1", "9223372036854775808", int64(1<<62), int64(1<<62))
+	f.Add("w.bin", "9223372036854775807", "4", int64(1), int64(7))
+	f.Fuzz(func(t *testing.T, location, offset, length string, size, kind int64) {
+		first := externalTensor("a", "w.bin", "2", "4")
+		second := sub(graphInit, number(tensorDims, size), number(tensorType, kind), text(tensorName, "b"), number(tensorLocation, 1),
+			sub(tensorExternal, text(entryKey, "location"), text(entryValue, location)),
+			sub(tensorExternal, text(entryKey, "offset"), text(entryValue, offset)),
+			sub(tensorExternal, text(entryKey, "length"), text(entryValue, length)))
+		d, err := ParseDocument(file(first, second), dir)
+		if err != nil {
+			return
+		}
+		m, err := d.Model()
+		if e := (*FormatError)(nil); err != nil && !errors.As(err, &e) {
+			t.Fatalf("%v is no FormatError", err)
+		}
+		if err != nil {
+			return
+		}
+		for _, v := range m.Graph.Inits {
+			if err := v.Data.Check(); err != nil || !bytes.Contains(content, v.Data.Raw) {
+				t.Errorf("%s is %q (%v)", v.Name, v.Data.Raw, err)
+			}
 		}
 	})
 }

@@ -21,7 +21,11 @@ func (d Dim) Plus(e Dim) Dim {
 	case d.N+e.N == 0:
 		return D(0)
 	}
-	return Dim{N: d.N + e.N, Sym: d.Sym}
+	n := d.N + e.N
+	if (n > d.N) != (e.N > 0) || n == Unknown.N { // it is too large for a number
+		return Unknown
+	}
+	return Dim{N: n, Sym: d.Sym}
 }
 
 // Minus is the difference of two dimensions or elements.

@@ -74,6 +74,7 @@ type Graph struct {
 	Nodes   []*Node
 
 	names map[string]bool
+	taken map[string]int // by name, how far the numbers behind it are taken
 }
 
 // Value is a tensor in a graph: an input, an initializer or an output of a node.

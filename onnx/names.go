@@ -9,8 +9,16 @@ func (g *Graph) Fresh(base string) string {
 		base = "value"
 	}
 	name := base
-	for i := 1; g.names[name]; i++ {
-		name = fmt.Sprintf("%s_%d", base, i)
+	if g.names[name] {
+		i := g.taken[base]
+		for g.names[name] {
+			i++
+			name = fmt.Sprintf("%s_%d", base, i)
+		}
+		if g.taken == nil {
+			g.taken = map[string]int{}
+		}
+		g.taken[base] = i
 	}
 	g.claim(name)
 	return name
@@ -20,6 +28,7 @@ func (g *Graph) Fresh(base string) string {
 func (g *Graph) Rename(v *Value, name string) {
 	if v.Name != name {
 		delete(g.names, v.Name)
+		clear(g.taken)
 		v.Name = g.Fresh(name)
 	}
 }

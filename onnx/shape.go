@@ -32,12 +32,16 @@ func (d Dim) Same(e Dim) bool { return d == e && d != Unknown }
 // Times is the product of two dimensions, Unknown where it can't be written.
 func (d Dim) Times(e Dim) Dim {
 	switch {
-	case d.Is(0) || e.Is(0):
+	case d.N == 0 || e.N == 0:
 		return D(0)
 	case d == Unknown || e == Unknown || (d.Sym != "" && e.Sym != ""):
 		return Unknown
 	}
-	return Dim{N: d.N * e.N, Sym: d.Sym + e.Sym}
+	n := d.N * e.N
+	if n/e.N != d.N || n == Unknown.N { // it is too large for a number
+		return Unknown
+	}
+	return Dim{N: n, Sym: d.Sym + e.Sym}
 }
 
 // Over is the exact quotient of two dimensions, Unknown where there is none.

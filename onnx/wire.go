@@ -31,13 +31,19 @@ type message struct {
 
 // limits bound what a file may make us do.
 type limits struct {
-	depth  int   // messages inside each other
-	fields int   // fields in all, runs of scalars counting once
-	bytes  int64 // size of a file
+	depth  int    // messages inside each other
+	fields int    // fields in all, runs of scalars counting once
+	name   uint64 // bytes of a name
+	bytes  int64  // size of a file
 }
 
-// Protobuf itself ends at 2 GiB; its own readers stop at a depth of 100.
-var fileLimits = limits{depth: 100, fields: 1 << 21, bytes: math.MaxInt32}
+// Protobuf itself ends at 2 GiB; its own readers stop at a depth of 100. A ViT
+// has some thousand nodes of ten to fifty fields.
+var fileLimits = limits{depth: 100, fields: 1 << 19, name: 1 << 16, bytes: math.MaxInt32}
+
+// identifiers are the fields that name something in a graph.
+var identifiers = map[string]bool{"name": true, "input": true, "output": true, "op_type": true, "domain": true,
+	"overload": true, "ref_attr_name": true, "attribute": true, "tensor_name": true, "dim_param": true}
 
 type parser struct {
 	data   []byte
@@ -56,6 +62,12 @@ func (p *parser) message(kind string, start int, end uint64, stop, depth int) (*
 	if end < uint64(stop) {
 		stop = int(end)
 	}
+	count := p.count(start, stop)
+	if p.fields += count; p.fields > p.limits.fields {
+		return nil, &FormatError{Offset: m.pos, Problem: fmt.Sprintf("more than %d fields", p.limits.fields),
+			Hint: "a Vision Transformer has far fewer"}
+	}
+	m.fields = make([]field, 0, count)
 	for pos := start; pos < stop; {
 		f, next, err := p.field(m, pos, stop, depth)
 		if err != nil {
@@ -63,12 +75,38 @@ func (p *parser) message(kind string, start int, end uint64, stop, depth int) (*
 			return nil, err
 		}
 		m.fields = append(m.fields, f)
-		if p.fields++; p.fields > p.limits.fields {
-			return nil, &FormatError{Offset: f.pos, Problem: fmt.Sprintf("more than %d fields", p.limits.fields)}
-		}
 		pos = next
 	}
 	return m, nil
+}
+
+// count is the number of fields that lie in data[start:stop], up to a fault.
+func (p *parser) count(start, stop int) int {
+	count := 0
+	for pos := start; pos < stop; count++ {
+		num, wire, n := protowire.ConsumeTag(p.data[pos:stop])
+		if n < 0 {
+			break
+		}
+		at := pos + n
+		if n = protowire.ConsumeFieldValue(num, wire, p.data[at:stop]); n < 0 {
+			break
+		}
+		pos = p.run(p.data[pos:at], wire, at+n, stop)
+	}
+	return count
+}
+
+// run is the end of the scalar fields that follow, at next, under the same tag.
+func (p *parser) run(tag []byte, wire protowire.Type, next, stop int) int {
+	for wire != protowire.BytesType && wire != protowire.StartGroupType && bytes.HasPrefix(p.data[next:stop], tag) {
+		n := protowire.ConsumeFieldValue(0, wire, p.data[next+len(tag):stop])
+		if n < 0 {
+			break
+		}
+		next += len(tag) + n
+	}
+	return next
 }
 
 // field parses the field of m at pos.
@@ -85,14 +123,8 @@ func (p *parser) field(m *message, pos, stop, depth int) (f field, next int, err
 		if n < 0 {
 			return f, 0, p.broken(at, stop, "value", n)
 		}
-		f.head, next = p.data[pos:at:at], at+n
-		for wire != protowire.StartGroupType && bytes.HasPrefix(p.data[next:stop], f.head) {
-			n := protowire.ConsumeFieldValue(num, wire, p.data[next+len(f.head):stop])
-			if n < 0 {
-				break
-			}
-			next += len(f.head) + n
-		}
+		f.head = p.data[pos:at:at]
+		next = p.run(f.head, wire, at+n, stop)
 		f.body = p.data[at:next:next]
 		return f, next, nil
 	}
@@ -101,7 +133,8 @@ func (p *parser) field(m *message, pos, stop, depth int) (f field, next int, err
 		return f, 0, p.broken(at, stop, "length", n)
 	}
 	at += n
-	if kind := schema[m.kind][num].msg; kind != "" {
+	info := schema[m.kind][num]
+	if kind := info.msg; kind != "" {
 		end := uint64(at) + length
 		if end < length {
 			end = math.MaxUint64
@@ -112,6 +145,9 @@ func (p *parser) field(m *message, pos, stop, depth int) (f field, next int, err
 	}
 	if left := stop - at; length > uint64(left) {
 		return f, 0, p.short(at, stop, length, left)
+	}
+	if info.msg == "" && length > p.limits.name && identifiers[info.name] {
+		return f, 0, &FormatError{Offset: int64(at), Problem: fmt.Sprintf("a name of %d bytes, at most %d are read", length, p.limits.name)}
 	}
 	next = at + int(length)
 	f.head, f.body = p.data[pos:at:at], p.data[at:next:next]

@@ -163,11 +163,11 @@ func TestParseErrorsNamePlaceAndCause(t *testing.T) {
 
 func TestLimitsStopHugeFiles(t *testing.T) {
 	many := file(bytesAlternate)
-	if _, err := parseDocument(many, "", "", limits{depth: 100, fields: 50, bytes: 1 << 20}); err == nil ||
+	if _, err := parseDocument(many, "", "", limits{depth: 100, fields: 50, name: 100, bytes: 1 << 20}); err == nil ||
 		!strings.Contains(err.Error(), "more than 50 fields") {
 		t.Errorf("200 fields against a limit of 50: %v", err)
 	}
-	if _, err := parseDocument(many, "", "", limits{depth: 100, fields: 500, bytes: 100}); err == nil ||
+	if _, err := parseDocument(many, "", "", limits{depth: 100, fields: 500, name: 100, bytes: 100}); err == nil ||
 		!strings.Contains(err.Error(), fmt.Sprintf("the file has %d bytes", len(many))) {
 		t.Errorf("a file over the size limit: %v", err)
 	}

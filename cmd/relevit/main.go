@@ -37,6 +37,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if code == interrupted && errors.Is(err, context.Canceled) {
 		message = strings.TrimSpace(strings.ReplaceAll(message, context.Canceled.Error(), "interrupted"))
 	}
+	message = oneLine(message)
 	if asJSON {
 		printJSON(stdout, map[string]any{"error": message, "exit_code": code})
 	} else {
@@ -180,7 +181,7 @@ func (c *call) loadRuntime() (ort.Options, error) {
 // note tells the user something, on standard error.
 func (c *call) note(format string, args ...any) {
 	if !c.quiet {
-		fmt.Fprintf(c.stderr, format+"\n", args...)
+		fmt.Fprintln(c.stderr, plain(fmt.Sprintf(format, args...)))
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden texts in testdata/script")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"relevit": main})
+	testscript.Main(m, map[string]func(){"relevit": mainUnderTest})
 }
 
 // TestScripts runs the command lines in testdata/script. The condition

@@ -8,7 +8,7 @@ import (
 // most is how much memory, roughly in bytes, a pickle's values may take, its
 // transient ones included. A checkpoint of ViT-L with its optimizer's state
 // takes 4 MB; the tensors' data lie outside of the pickle.
-const most = 48 << 20
+const most = 24 << 20
 
 // What values cost, roughly.
 const (

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/bits"
 	"os"
 	"slices"
@@ -24,16 +25,55 @@ type File struct {
 	Metadata map[string]string // nil where the file has none
 
 	names   []string
+	spans   []span // by begin
 	tensors map[string]*onnx.Tensor
 }
 
-// Open reads a whole file. Faults in it are of type *Error.
+// Open reads a whole file, its data only where its header fits them. Faults in
+// it are of type *Error.
 func Open(path string) (*File, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
+	f, err := open(path)
+	if e := (*Error)(nil); err != nil && !errors.As(err, &e) {
 		return nil, fmt.Errorf("reading a safetensors file: %w", err)
 	}
-	return Parse(path, data)
+	return f, err
+}
+
+func open(path string) (*File, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &Error{File: path, Problem: "this is no file"}
+	}
+	first := make([]byte, min(info.Size(), 8))
+	if _, err := io.ReadFull(file, first); err != nil {
+		return nil, err
+	}
+	n, err := headerLength(path, first, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	header := make([]byte, n)
+	if _, err := io.ReadFull(file, header); err != nil {
+		return nil, err
+	}
+	f, err := describe(path, header, info.Size()-8-n)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, info.Size()-8-n)
+	if _, err := io.ReadFull(file, data); err != nil {
+		return nil, err
+	}
+	f.fill(data)
+	return f, nil
 }
 
 // Names lists the tensors in the order of the file's header.
@@ -52,24 +92,47 @@ func (f *File) Tensor(name string) (*onnx.Tensor, error) {
 // Parse reads a file's content, of which the result's tensors are slices. The
 // path only serves messages.
 func Parse(path string, data []byte) (*File, error) {
-	if len(data) < 8 {
-		return nil, &Error{File: path, Problem: "the file is too short for safetensors", Expected: "at least 8 bytes", Found: fmt.Sprint(len(data))}
-	}
-	n := binary.LittleEndian.Uint64(data)
-	body := data[8:]
-	switch {
-	case n > MaxHeader:
-		return nil, &Error{File: path, Problem: "this is no safetensors file: its header would be too long",
-			Expected: fmt.Sprintf("at most %d bytes", MaxHeader), Found: fmt.Sprint(n)}
-	case n > uint64(len(body)):
-		return nil, &Error{File: path, Problem: "the file ends inside its header (an incomplete download?)",
-			Expected: fmt.Sprintf("%d bytes of header", n), Found: fmt.Sprint(len(body))}
-	}
-	f := &File{Path: path, tensors: map[string]*onnx.Tensor{}}
-	if err := f.header(body[:n:n], body[n:]); err != nil {
+	n, err := headerLength(path, data, int64(len(data)))
+	if err != nil {
 		return nil, err
 	}
+	header, body := data[8:8+n:8+n], data[8+n:]
+	f, err := describe(path, header, int64(len(body)))
+	if err != nil {
+		return nil, err
+	}
+	f.fill(body)
 	return f, nil
+}
+
+// headerLength is the length of the header of a file of size bytes.
+func headerLength(path string, first []byte, size int64) (int64, error) {
+	if len(first) < 8 {
+		return 0, &Error{File: path, Problem: "the file is too short for safetensors", Expected: "at least 8 bytes", Found: fmt.Sprint(len(first))}
+	}
+	n := binary.LittleEndian.Uint64(first)
+	switch {
+	case n > MaxHeader:
+		return 0, &Error{File: path, Problem: "this is no safetensors file: its header would be too long",
+			Expected: fmt.Sprintf("at most %d bytes", MaxHeader), Found: fmt.Sprint(n)}
+	case int64(n) > size-8:
+		return 0, &Error{File: path, Problem: "the file ends inside its header (an incomplete download?)",
+			Expected: fmt.Sprintf("%d bytes of header", n), Found: fmt.Sprint(size - 8)}
+	}
+	return int64(n), nil
+}
+
+// describe reads a header that length bytes of data follow.
+func describe(path string, header []byte, length int64) (*File, error) {
+	f := &File{Path: path, tensors: map[string]*onnx.Tensor{}}
+	return f, f.header(header, length)
+}
+
+// fill gives the tensors their data.
+func (f *File) fill(data []byte) {
+	for _, s := range f.spans {
+		f.tensors[s.name].Raw = data[s.begin:s.end:s.end]
+	}
 }
 
 // span is where a tensor lies in the data.
@@ -78,18 +141,17 @@ type span struct {
 	begin, end int64
 }
 
-func (f *File) header(header, data []byte) error {
+func (f *File) header(header []byte, length int64) error {
 	if len(header) == 0 || header[0] != '{' || !utf8.Valid(header) {
 		return &Error{File: f.Path, Problem: "this is no safetensors file: its header is no JSON object in UTF-8"}
 	}
-	var spans []span
 	err := Members(header, func(key string, value json.RawMessage) error {
 		if key == metadataKey {
 			return f.metadata(value)
 		}
-		s, err := f.entry(key, value, data)
+		s, err := f.entry(key, value, length)
 		f.names = append(f.names, key)
-		spans = append(spans, s)
+		f.spans = append(f.spans, s)
 		return err
 	})
 	if e := (*Error)(nil); err != nil && !errors.As(err, &e) {
@@ -98,7 +160,7 @@ func (f *File) header(header, data []byte) error {
 	if err != nil {
 		return err
 	}
-	return f.cover(spans, int64(len(data)))
+	return f.cover(length)
 }
 
 func (f *File) metadata(value json.RawMessage) error {
@@ -117,8 +179,8 @@ func (f *File) metadata(value json.RawMessage) error {
 	return nil
 }
 
-// entry reads a tensor's description and sets the tensor.
-func (f *File) entry(name string, value json.RawMessage, data []byte) (span, error) {
+// entry reads a tensor's description and sets the tensor, without its data.
+func (f *File) entry(name string, value json.RawMessage, length int64) (span, error) {
 	fail := func(problem, expected, found string) (span, error) {
 		return span{}, &Error{File: f.Path, Tensor: name, Problem: problem, Expected: expected, Found: found}
 	}
@@ -172,27 +234,27 @@ func (f *File) entry(name string, value json.RawMessage, data []byte) (span, err
 	if len(at) != 2 || at[0] < 0 || at[1] < at[0] {
 		return fail("bad data_offsets", "[begin, end]", fmt.Sprint(at))
 	}
-	if at[1] > int64(len(data)) {
+	if at[1] > length {
 		return fail("the file ends before the tensor does (an incomplete download?)",
-			fmt.Sprintf("data up to byte %d", at[1]), fmt.Sprintf("%d bytes of data", len(data)))
+			fmt.Sprintf("data up to byte %d", at[1]), fmt.Sprintf("%d bytes of data", length))
 	}
 	if uint64(at[1]-at[0]) != size {
 		return fail("the length doesn't fit type and shape", fmt.Sprintf("%d bytes for %s%v", size, dtype, shape), fmt.Sprint(at[1]-at[0]))
 	}
-	f.tensors[name] = &onnx.Tensor{Type: t, Dims: shape, Raw: data[at[0]:at[1]:at[1]]}
+	f.tensors[name] = &onnx.Tensor{Type: t, Dims: shape}
 	return span{name, at[0], at[1]}, nil
 }
 
 // cover checks that the tensors tile the data without overlap, hole or rest.
-func (f *File) cover(spans []span, length int64) error {
-	slices.SortStableFunc(spans, func(a, b span) int {
+func (f *File) cover(length int64) error {
+	slices.SortStableFunc(f.spans, func(a, b span) int {
 		if a.begin != b.begin {
 			return int(min(max(a.begin-b.begin, -1), 1))
 		}
 		return int(min(max(a.end-b.end, -1), 1))
 	})
 	end := int64(0)
-	for _, s := range spans {
+	for _, s := range f.spans {
 		if s.begin != end {
 			problem := "its data overlaps another tensor's"
 			if s.begin > end {

@@ -11,8 +11,9 @@ import (
 	"github.com/relevit/relevit/onnx"
 )
 
-// MaxHeader is the largest header, in bytes, that the format allows.
-const MaxHeader = 100_000_000
+// MaxHeader is the largest header, in bytes, that is read or written. The
+// format allows 100 MB, but the header of ten thousand tensors has one.
+const MaxHeader = 8 << 20
 
 // Error is a fault in a file, or in what is to be written to one.
 type Error struct {

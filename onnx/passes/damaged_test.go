@@ -44,30 +44,44 @@ func TestDamagedGraphsGiveErrorsNotPanics(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	failed := 0
 	for i := range 3000 {
-		g := attend(t, []any{"B", 1, 2}[i%3])
-		for range 1 + rng.IntN(2) {
-			damage(g, rng)
+		if prepareDamaged(t, rng, i) != nil {
+			failed++
 		}
-		shown := fmt.Sprint(g.Nodes)
-		func() {
-			defer func() {
-				if p := recover(); p != nil {
-					t.Fatalf("panic %v on %s", p, shown)
-				}
-			}()
-			opset := int64(9 + i%16)
-			p, err := Prepare(&onnx.Model{Graph: g, Opsets: []onnx.Opset{{Version: opset}}})
-			for _, pass := range []func(*onnx.Graph) error{Linear, Patchify, Tidy, func(g *onnx.Graph) error { return Specialize(g, 4) }} {
-				if err == nil {
-					err = pass(p)
-				}
-			}
-			if err != nil {
-				failed++
-			}
-		}()
 	}
 	if failed < 500 {
 		t.Errorf("only %d of 3000 damaged graphs gave an error", failed)
 	}
+}
+
+func FuzzDamagedGraphs(f *testing.F) {
+	for i := range 20 {
+		f.Add(uint64(i), uint8(i))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, kind uint8) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		for range 20 {
+			prepareDamaged(t, rng, int(kind))
+		}
+	})
+}
+
+// prepareDamaged prepares a damaged graph of one of 48 kinds.
+func prepareDamaged(t *testing.T, rng *rand.Rand, kind int) error {
+	g := attend(t, []any{"B", 1, 2}[kind%3])
+	for range 1 + rng.IntN(2) {
+		damage(g, rng)
+	}
+	shown := fmt.Sprint(g.Nodes)
+	defer func() {
+		if p := recover(); p != nil {
+			t.Fatalf("panic %v on %s", p, shown)
+		}
+	}()
+	p, err := Prepare(&onnx.Model{Graph: g, Opsets: []onnx.Opset{{Version: int64(9 + kind%16)}}})
+	for _, pass := range []func(*onnx.Graph) error{Linear, Patchify, Tidy, func(g *onnx.Graph) error { return Specialize(g, 4) }} {
+		if err == nil {
+			err = pass(p)
+		}
+	}
+	return err
 }

@@ -41,6 +41,8 @@ type folding struct {
 	inputs  map[*onnx.Value]bool
 	outputs map[*onnx.Value]bool
 	sizes   map[string]dimOf // where a named size can be read
+
+	total, work int64 // spent of foldTotal and foldWork
 }
 
 type dimOf struct {
@@ -48,8 +50,12 @@ type dimOf struct {
 	axis  int64
 }
 
-// largest number of elements of a value that is computed ahead.
-const foldLimit = 1 << 20
+// Limits of what is computed ahead; the rest stays in the graph.
+const (
+	foldLimit = 1 << 19 // elements of a value
+	foldTotal = 1 << 21 // elements of all values
+	foldWork  = 1 << 26 // steps in all, roughly
+)
 
 func (f *folding) node(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
 	if n.Domain != "" {
@@ -131,6 +137,34 @@ func sizes(s onnx.Shape) []int {
 	return out
 }
 
+// afford charges for computing a node, if the limits allow it.
+func (f *folding) afford(n *onnx.Node, in []*ref.Array) bool {
+	out, all, product := int64(0), int64(0), int64(1) // elements
+	for _, v := range n.Outputs {
+		if v != nil {
+			out += v.Shape.Count().N
+		}
+	}
+	for _, x := range in {
+		if x != nil {
+			all += int64(x.Count())
+			product = min(product*int64(max(x.Count(), 1)), 1<<31)
+		}
+	}
+	work := out + all
+	switch n.Op {
+	case "MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose", "Attention":
+		work += product
+	case "MaxPool", "AveragePool", "Resize":
+		work += out * all
+	}
+	if out > foldTotal-f.total || work > foldWork-f.work {
+		return false
+	}
+	f.total, f.work = f.total+out, f.work+work
+	return true
+}
+
 // evaluate computes a node whose inputs are constants other than parameters;
 // nil where it can't or shouldn't.
 func (f *folding) evaluate(e *editor, n *onnx.Node) []*onnx.Value {
@@ -154,6 +188,9 @@ func (f *folding) evaluate(e *editor, n *onnx.Node) []*onnx.Value {
 		if in[i], err = ref.FromTensor(v.Data); err != nil {
 			return nil
 		}
+	}
+	if !f.afford(n, in) {
+		return nil
 	}
 	arrays, err := ref.Node(n, in)
 	if err != nil {

@@ -18,6 +18,9 @@ type Classes struct {
 
 const ambiguous = -2
 
+// maxClass bounds class indices: lists of titles are as long as the largest.
+const maxClass = 1 << 20
+
 // ReadClasses reads a table of class index, folder name (such as a WNID) and,
 // optionally, a title, separated by tabs, one class a line. Blank lines and
 // lines that begin with # are passed over.
@@ -49,8 +52,8 @@ func parseClasses(r io.Reader, path string) (*Classes, error) {
 			return nil, fail(line, "found %d column", len(cells))
 		}
 		n, err := strconv.Atoi(strings.TrimSpace(cells[0]))
-		if err != nil || n < 0 {
-			return nil, fail(line, "class index %q is no whole number from 0", cells[0])
+		if err != nil || n < 0 || n > maxClass {
+			return nil, fail(line, "class index %q is no whole number from 0 to %d", cells[0], maxClass)
 		}
 		if _, ok := c.titles[n]; ok {
 			return nil, fail(line, "class index %d occurs twice", n)

@@ -169,10 +169,14 @@ func FuzzCSV(f *testing.F) {
 
 func FuzzClasses(f *testing.F) {
 	f.Add(classesText)
+	f.Add("1000000000\tx\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parseClasses(strings.NewReader(text), "c.tsv")
 		if err == nil && len(c.titles) == 0 {
 			t.Fatal("neither classes nor an error")
+		}
+		if err == nil {
+			c.Titles()
 		}
 	})
 }

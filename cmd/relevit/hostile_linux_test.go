@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/relevit/relevit/onnx/ort"
+)
+
+// What refusing a file may take. Processor time stands for time: the tests of
+// other packages run beside this one.
+const (
+	mostTime   = time.Second
+	mostMemory = 100 << 20 // bytes
+)
+
+// peakVariable names a file into which the process writes what it took. The
+// peak that the kernel tells of a child is no less than its parent's.
+const peakVariable = "RELEVIT_PEAK"
+
+// mainUnderTest is main, and writes the peak of its memory where it is asked to.
+func mainUnderTest() {
+	code := run(os.Args, os.Stdout, os.Stderr)
+	if path := os.Getenv(peakVariable); path != "" {
+		status, err := os.ReadFile("/proc/self/status")
+		if err := errors.Join(err, os.WriteFile(path, status, 0o666)); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(code)
+}
+
+// peakOf reads the largest resident memory, in bytes, that a process wrote.
+func peakOf(path string) (int64, error) {
+	status, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	var kilobytes int64
+	_, err = fmt.Sscan(after, &kilobytes)
+	return kilobytes << 10, err
+}
+
+// TestHostileFilesEndInOneErrorQuickly gives every command that reads a kind of
+// file the files that are made to run something, to reach out of their folder,
+// to take all memory or time, or that are broken: each is refused by one line,
+// exit code 3, within a second and 100 MB, and leaves nothing behind.
+func TestHostileFilesEndInOneErrorQuickly(t *testing.T) {
+	_, missing := ort.Locate("")
+	if missing != nil {
+		t.Logf("only inspect and convert run: %v", missing)
+	}
+	fixtures := t.TempDir()
+	if err := makeFixtures(fixtures); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range hostileFiles() {
+		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
+			checkHostile(t, fixtures, h, missing == nil)
+		})
+	}
+}
+
+func checkHostile(t *testing.T, fixtures string, h hostile, runtime bool) {
+	dir := t.TempDir()
+	for _, name := range []string{"model.onnx", "weights.safetensors", "batch.safetensors", "c.yaml"} {
+		if err := os.Link(filepath.Join(fixtures, name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.make(dir); err != nil {
+		t.Fatal(err)
+	}
+	before := filesIn(t, dir)
+	for i, command := range h.commands {
+		args := strings.Fields(strings.ReplaceAll(command, "BAD", h.file))
+		if !runtime && !slices.Contains([]string{"inspect", "convert"}, args[0]) {
+			continue
+		}
+		if i == 0 {
+			args = append([]string{"--json"}, args...)
+		}
+		if h.harmless {
+			runWithin(t, dir, args, done)
+			continue
+		}
+		message := refused(t, dir, args)
+		for part := range strings.SplitSeq(h.says, "|") {
+			if !strings.Contains(message, part) {
+				t.Errorf("%v: it said\n%s\nwant %q in it", args, message, part)
+			}
+		}
+		if after := filesIn(t, dir); !slices.Equal(before, after) {
+			t.Errorf("%v: there were %v, there are %v", args, before, after)
+		}
+	}
+}
+
+// runWithin runs a command that must end with a code, within the limits.
+func runWithin(t *testing.T, dir string, args []string, code int) (stdout, stderr string) {
+	t.Helper()
+	var out, said bytes.Buffer
+	peak := filepath.Join(t.TempDir(), "peak")
+	cmd := relevit(dir, args...)
+	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Env = append(os.Environ(), peakVariable+"="+peak)
+	patience := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	cmd.Run()
+	patience.Stop()
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		t.Fatalf("%v: exit code %d, want %d\n%.3000s%.3000s", args, got, code, &out, &said)
+	}
+	took := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	memory, err := peakOf(peak)
+	if err != nil || took > mostTime || memory > mostMemory {
+		t.Errorf("%v took %v and %d MB (%v), want at most %v and %d MB", args, took, memory>>20, err, mostTime, mostMemory>>20)
+	}
+	if testing.Verbose() {
+		t.Logf("%v %d MB %v\n%.300s%.300s", took, memory>>20, args, &out, &said)
+	}
+	return out.String(), said.String()
+}
+
+// refused runs a command that must refuse a file, and returns its message.
+func refused(t *testing.T, dir string, args []string) string {
+	t.Helper()
+	stdout, stderr := runWithin(t, dir, args, badInput)
+	if args[0] == "--json" {
+		var object struct {
+			Error string `json:"error"`
+			Code  int    `json:"exit_code"`
+		}
+		decoder := json.NewDecoder(strings.NewReader(stdout))
+		if err := decoder.Decode(&object); err != nil || decoder.More() || object.Code != badInput || strings.Contains(stderr, "relevit: ") {
+			t.Errorf("%v printed no single object (%v)\n%s%s", args, err, stdout, stderr)
+		}
+		if strings.ContainsFunc(object.Error, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(object.Error) > longestMessage+100 {
+			t.Errorf("%v: the message is no line: %.3000q", args, object.Error)
+		}
+		return object.Error
+	}
+	if stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "relevit: ") || len(stderr) > longestMessage+100 {
+		t.Errorf("%v printed\n%.3000s\nand said\n%.3000s\nwant one line", args, stdout, stderr)
+	}
+	return stderr
+}
