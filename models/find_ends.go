@@ -98,7 +98,7 @@ func (f *finder) logits() error {
 	switch c := classes(best.logits.Shape); {
 	case c.Is(1):
 		f.problem("output %v has one number a picture, as a regression has: relevance is that of a class; export a classifier of two or more", best.output)
-	case c.Known():
+	case c.Known() && best.reason == "":
 		f.s.Classes = c.N
 	}
 	if len(f.g.Outputs) > 1 && f.opt.Output == "" {

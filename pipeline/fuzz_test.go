@@ -47,7 +47,7 @@ func FuzzInspect(f *testing.F) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		start := time.Now()
-		_, err := Inspect(bad)
+		_, err := Inspect(bad, ModelOptions{})
 		runtime.ReadMemStats(&after)
 		if e := (*onnx.FormatError)(nil); err != nil && !errors.As(err, &e) {
 			t.Errorf("%v is no FormatError", err)
