@@ -4,18 +4,34 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 )
 
-// alike is a model that timm publishes whose tensors are those of a checkpoint.
+// alike is a model that timm publishes.
 type alike struct {
-	name string
-	args *args
-	a    *Architecture
+	name    string
+	args    *args
+	a       *Architecture
+	tensors Architecture // what its tensors tell
 }
+
+// publishedArchitectures lists those of all published models, the shortest name
+// first.
+var publishedArchitectures = sync.OnceValue(func() (out []alike) {
+	entries, _ := published()
+	for name := range entries {
+		if p, ok := lookUp(name, ""); ok {
+			out = append(out, alike{name, p, p.architecture(), p.architecture().told()})
+		}
+	}
+	slices.SortFunc(out, func(a, b alike) int {
+		return cmp.Or(cmp.Compare(len(a.name), len(b.name)), strings.Compare(a.name, b.name))
+	})
+	return out
+})
 
 // likeness adds what timm's published models with the checkpoint's tensors have
 // that tensors don't tell: activation, number of heads, rotation of positions.
@@ -30,19 +46,20 @@ func (r *reading) likeness() {
 	if len(found) == 0 {
 		return
 	}
-	chosen, prepared := found[0], found[0].args.Pretrained
-	set(&chosen.args.Rope, new(false))
-	chosen.args.Family = familyOf(chosen.name)
+	chosen := found[0]
+	args, prepared := *chosen.args, chosen.args.Pretrained
+	set(&args.Rope, new(false))
+	args.Family = familyOf(chosen.name)
 	var others []string
 	for _, x := range found[1:] {
 		if differs := chosen.a.differs(x.a); differs != nil {
 			others = append(others, fmt.Sprintf("%s (another %s)", x.name, strings.Join(differs, ", ")))
 		}
-		if familyOf(x.name) != chosen.args.Family {
-			chosen.args.Family = ""
+		if familyOf(x.name) != familyOf(chosen.name) {
+			args.Family = ""
 		}
 		if string(x.args.Pretrained) != string(prepared) {
-			chosen.args.Pretrained = nil
+			args.Pretrained = nil
 			r.unprepared = r.unprepared || !slices.Equal(meanOf(x.args.Pretrained), meanOf(prepared))
 		}
 	}
@@ -50,7 +67,7 @@ func (r *reading) likeness() {
 		r.warn("the tensors are those of timm's %s, for which they are taken, but also of %s; if it is such a model, state it by --arch NAME",
 			chosen.name, strings.Join(others, ", "))
 	}
-	r.statements = append(r.statements, &statement{source: "timm's " + chosen.name, likeness: true, args: chosen.args})
+	r.statements = append(r.statements, &statement{source: "timm's " + chosen.name, likeness: true, args: &args})
 }
 
 // meanOf is the mean of the channels that a preprocessing states.
@@ -106,27 +123,19 @@ func (r *reading) alike(stated *args) []alike {
 	if r.has("rope.freqs") {
 		own.Rotary = &Rotary{RopeType: ropeMixed}
 	}
-	own.blank()
-	entries, _ := published()
-	names := slices.SortedFunc(maps.Keys(entries), func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
-	})
+	tells := own.told()
 	var out []alike
-	for _, name := range names {
-		p, ok := lookUp(name, "")
-		if !ok || or(p.Width, 0) != r.a.Width || or(p.Depth, 0) != r.a.Depth || stated.contradicts(p.architecture()) {
-			continue
-		}
-		if other := p.architecture(); other.blank() && reflect.DeepEqual(own, *other) {
-			out = append(out, alike{name, p, p.architecture()})
+	for _, x := range publishedArchitectures() {
+		if reflect.DeepEqual(tells, x.tensors) && !stated.contradicts(x.a) {
+			out = append(out, x)
 		}
 	}
 	return out
 }
 
-// blank takes out what tensors don't tell, or tell in another way than by being
-// there.
-func (a *Architecture) blank() bool {
+// told is an architecture without what tensors don't tell, or tell in another
+// way than by being there.
+func (a Architecture) told() Architecture {
 	a.Name, a.Family, a.ImageSize, a.Classes, a.NoEmbedClass, a.HeadBias, a.DistHead = "", "", [2]int{}, 0, false, false, false
 	a.Heads, a.Pool, a.PoolPrefix, a.PoolHeads, a.QKVSplit = 0, "", false, 0, false
 	a.Activation, a.Norm, a.Eps, a.Preprocess, a.Labels, a.Warnings = "", "", 0, Preprocess{}, nil, nil
@@ -142,7 +151,7 @@ func (a *Architecture) blank() bool {
 	if a.Rotary != nil {
 		a.Rotary = &Rotary{RopeType: ropeMixed}
 	}
-	return true
+	return a
 }
 
 // contradicts reports whether an architecture is another than what is stated.

@@ -7,7 +7,7 @@ import (
 )
 
 func TestUnstatedPreprocessingIsWarnedAboutWhereModelsDiffer(t *testing.T) {
-	all, _ := publishedArchitectures(t)
+	all, _ := timmArchitectures(t)
 	for name, ambiguous := range map[string]bool{"vit_tiny_patch16_224": true, "deit_small_patch16_224": true, "vit_base_patch16_siglip_224": false} {
 		for _, opt := range []Options{{}, {Arch: name}} {
 			a, err := ReadArchitecture(hollow(all[name]), opt)

@@ -11,9 +11,9 @@ import (
 	"github.com/relevit/relevit/onnx"
 )
 
-// publishedArchitectures makes every model that timm publishes, with as many
+// timmArchitectures makes every model that timm publishes, with as many
 // classes as there. It also gives timm's numbers of classes and parameters.
-func publishedArchitectures(t *testing.T) (map[string]*Architecture, map[string][2]int64) {
+func timmArchitectures(t *testing.T) (map[string]*Architecture, map[string][2]int64) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/published_parameters.json")
 	if err != nil {
@@ -58,7 +58,7 @@ func hollow(a *Architecture) *Checkpoint {
 }
 
 func TestPublishedModelsHaveTimmsParametersAndClasses(t *testing.T) {
-	all, want := publishedArchitectures(t)
+	all, want := timmArchitectures(t)
 	for name, a := range all {
 		if got := [2]int64{int64(a.Classes), hollow(a).Parameters()}; got != want[name] {
 			t.Errorf("%s has %d classes and %d parameters, in timm %d and %d", name, got[0], got[1], want[name][0], want[name][1])
@@ -88,7 +88,7 @@ func unlike(got, want *Architecture) map[string]string {
 }
 
 func TestPublishedModelsAreReadByName(t *testing.T) {
-	all, _ := publishedArchitectures(t)
+	all, _ := timmArchitectures(t)
 	for name, want := range all {
 		got, err := ReadArchitecture(hollow(want), Options{Arch: name})
 		if err != nil {
@@ -108,7 +108,7 @@ func TestPublishedModelsAreReadByName(t *testing.T) {
 // TestPublishedModelsAreReadWithoutTheirName allows a difference only where a
 // warning names it, and an error only where it says what to state.
 func TestPublishedModelsAreReadWithoutTheirName(t *testing.T) {
-	all, _ := publishedArchitectures(t)
+	all, _ := timmArchitectures(t)
 	for name, want := range all {
 		got, err := ReadArchitecture(hollow(want), Options{})
 		if err != nil {
