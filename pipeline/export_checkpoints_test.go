@@ -84,10 +84,10 @@ func onlyItsTensorsTrain(t *testing.T, source *models.Checkpoint, path string) {
 // TestConversionSaysWhichWeightsItTakes converts files with several towers.
 func TestConversionSaysWhichWeightsItTakes(t *testing.T) {
 	several := map[string]string{
-		"release-dino":      "the weights are those under teacher; the file has others under student",
-		"release-moco":      "the weights are those under module.base_encoder; the file has others under module.momentum_encoder",
-		"wrapped-ema":       "the weights are those under state_dict_ema; the file has others under state_dict",
-		"wrapped-model-ema": "the weights are those under model_ema; the file has others under model",
+		"release-dino":      "the weights are those under teacher; the file has others under student, which have to be saved alone to be taken",
+		"release-moco":      "the weights are those under module.base_encoder; the file has others under module.momentum_encoder, which have to be saved alone to be taken",
+		"wrapped-ema":       "the weights are those under state_dict_ema; the file has others under state_dict, which have to be saved alone to be taken",
+		"wrapped-model-ema": "the weights are those under model_ema; the file has others under model, which have to be saved alone to be taken",
 	}
 	for _, c := range zooCheckpoints(t) {
 		r, err := Convert(context.Background(), c.source, filepath.Join(t.TempDir(), "model.onnx"), ConvertOptions{})
