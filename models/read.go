@@ -215,7 +215,7 @@ func (r *reading) collect(opt Options) error {
 	r.statements = append(r.statements, &statement{source: "the tensors' names", args: &r.view.says})
 	r.a.Warnings = append(r.a.Warnings, r.view.notes...)
 	if len(r.c.Others) > 0 {
-		r.warn("the weights are those under %s; the file has others under %s", r.c.Nesting, strings.Join(r.c.Others, ", "))
+		r.warn("the weights are those under %s; the file has others under %s, which have to be saved alone to be taken", r.c.Nesting, strings.Join(r.c.Others, ", "))
 	}
 	var kept []*statement
 	for _, s := range r.statements {

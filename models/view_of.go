@@ -57,7 +57,7 @@ func (w *view) noteOthers(prefixes []string) {
 		}
 	}
 	if len(names) > 1 {
-		w.notes = append(w.notes, fmt.Sprintf("the weights are those under %s; the file has others under %s", names[0], strings.Join(names[1:], ", ")))
+		w.notes = append(w.notes, fmt.Sprintf("the weights are those under %s; the file has others under %s, which have to be saved alone to be taken", names[0], strings.Join(names[1:], ", ")))
 	}
 }
 

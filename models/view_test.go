@@ -61,10 +61,10 @@ func TestATowerBesideOthersIsNamed(t *testing.T) {
 	}
 	for want, tensors := range map[string]map[string][]int64{
 		"": tower("module.", map[string][]int64{}),
-		"the weights are those under module.base_encoder; the file has others under module.momentum_encoder": tower("module.momentum_encoder.",
+		"the weights are those under module.base_encoder; the file has others under module.momentum_encoder, which have to be saved alone to be taken": tower("module.momentum_encoder.",
 			tower("module.base_encoder.", map[string][]int64{})),
-		"the weights are those under teacher.backbone; the file has others under student.backbone": tower("student.backbone.", tower("teacher.backbone.", map[string][]int64{})),
-		"the weights are those under no prefix; the file has others under student":                 tower("student.", tower("", map[string][]int64{})),
+		"the weights are those under teacher.backbone; the file has others under student.backbone, which have to be saved alone to be taken": tower("student.backbone.", tower("teacher.backbone.", map[string][]int64{})),
+		"the weights are those under no prefix; the file has others under student, which have to be saved alone to be taken":                 tower("student.", tower("", map[string][]int64{})),
 	} {
 		w, err := viewOf(checkpointOf(tensors))
 		if err != nil {

@@ -225,12 +225,26 @@ func (e *exporter) cropMode() picture.ResizeMode {
 	return p.Mode
 }
 
-// notTimms is the first tensor that timm's model doesn't have under its name,
+// Names that timm has for the same tensors in other classes and layers: of
+// LayerScale in Eva and Beit, and of a gated MLP whose halves are one.
+var (
+	layerScale = strings.NewReplacer(".gamma_1", ".ls1.gamma", ".gamma_2", ".ls2.gamma")
+	packed     = strings.NewReplacer(".mlp.fc1.", ".mlp.fc1_g.")
+)
+
+// notTimms is the first tensor that timm's model doesn't load under its name,
 // empty for none.
 func notTimms(a *models.Architecture, tensors []safetensors.Named) string {
 	known := a.TimmNames()
 	for _, t := range tensors {
-		if !slices.Contains(known, t.Name) {
+		name := t.Name
+		if a.Rotary != nil || a.Family == "eva" || a.Family == "beit" {
+			name = layerScale.Replace(name)
+		}
+		if a.MLP != "Mlp" {
+			name = packed.Replace(name)
+		}
+		if !slices.Contains(known, name) {
 			return t.Name
 		}
 	}

@@ -352,3 +352,24 @@ func TestFoldersThatCannotBeWrittenSayWhy(t *testing.T) {
 		t.Errorf("an empty folder: %v", err)
 	}
 }
+
+func TestOnlyWhatTimmLoadsIsTimms(t *testing.T) {
+	for name, c := range map[string]struct{ arch, tensor, want string }{
+		"plain":       {`{}`, "blocks.0.attn.qkv.weight", ""},
+		"prefix":      {`{}`, "module.cls_token", "module.cls_token"},
+		"DeiT III":    {`{"init_values": 1e-5}`, "blocks.0.gamma_1", "blocks.0.gamma_1"},
+		"LayerScale":  {`{"init_values": 1e-5}`, "blocks.0.ls1.gamma", ""},
+		"BEiT":        {`{"class": "Beit", "init_values": 0.1, "use_rel_pos_bias": true}`, "blocks.0.gamma_1", ""},
+		"BEiT's bias": {`{"class": "Beit", "use_rel_pos_bias": true}`, "blocks.0.attn.v_bias", ""},
+		"packed":      {`{"mlp_layer": "SwiGLUPacked"}`, "blocks.0.mlp.fc1.weight", ""},
+		"DINOv2":      {`{"mlp_layer": "SwiGLUPacked"}`, "blocks.0.mlp.w12.weight", "blocks.0.mlp.w12.weight"},
+	} {
+		a, err := models.NewArchitecture(c.arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := notTimms(a, []safetensors.Named{{Name: "cls_token"}, {Name: c.tensor}}); got != c.want {
+			t.Errorf("%s: %q isn't timm's, want %q", name, got, c.want)
+		}
+	}
+}
