@@ -48,6 +48,9 @@ func TestParseNamesTheFault(t *testing.T) {
 		{"half a size", "preprocess: {image_size: [224, 0]}\n", "preprocess.image_size: found 224x0"},
 		{"resize below the crop", "preprocess: {image_size: 224, resize: 200}\n", "preprocess.resize: found 200x200, smaller than"},
 		{"nothing to train", "lambda_seg: 0\nlambda_acc: 0\n", "there is nothing to train"},
+		{"half a grid", "find: {grid: [14, 0]}\n", "find.grid: found 14x0, want rows and columns above 0, or 0"},
+		{"bad map", "find: {attention: ['[']}\n", `find.attention: found "["`},
+		{"prefix below -1", "find: {prefix_tokens: -2}\n", "find.prefix_tokens: found -2, want -1 or more"},
 		{"bad pattern", "freeze: ['[']\n", `freeze: found "["`},
 		{"csv labels without a csv", "data: {labels: csv}\n", "data.labels: csv needs data.layout csv"},
 		{"classes of a flat folder", "data: {layout: flat, labels: top1}\n", "data.validation.split: classes needs"},
@@ -192,7 +195,7 @@ func TestValidateTrainingNamesWhatIsMissing(t *testing.T) {
 
 func TestMarshalRoundTrips(t *testing.T) {
 	for _, name := range append(Presets(), defaultsName) {
-		c, err := Load([]string{name}, []string{"model=a: b # c", "data.root= x\ty", "freeze=*.bias,pos_embed", "preprocess.resize=[300, 280]", "seed=18446744073709551615", "lr=1.2345678901234567e-300"})
+		c, err := Load([]string{name}, []string{"model=a: b # c", "data.root= x\ty", "freeze=*.bias,pos_embed", "preprocess.resize=[300, 280]", "find.attention=*/Softmax*,x", "find.grid=[3, 5]", "find.prefix_tokens=2", "seed=18446744073709551615", "lr=1.2345678901234567e-300"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -83,6 +83,9 @@ func TestWeightsMoveIntoOneDataFileAndBack(t *testing.T) {
 	if err != nil || len(entries) != 2 || entries[1].Name() != "out.onnx.data" {
 		t.Errorf("the folder holds %v (%v)", entries, err)
 	}
+	if files := written.ExternalFiles(); len(files) != 1 || files[0] != "out.onnx.data" {
+		t.Errorf("the weights are said to lie in %v", files)
+	}
 	if model, err := os.ReadFile(path); err != nil || len(model) > 700 {
 		t.Errorf("the model without its weights takes %d bytes (%v)", len(model), err)
 	}
