@@ -2,6 +2,7 @@ package gradients
 
 import (
 	"math"
+	"slices"
 
 	"github.com/relevit/relevit/onnx"
 )
@@ -235,18 +236,19 @@ func scatterAlong(b *onnx.Builder, d *onnx.Value, axis, first, step, size, n int
 	return b.Transpose(b.MatMul(b.Transpose(d, perm...), b.SwapLast(m)), perm...)
 }
 
-// padded surrounds d with zeros along the given axes.
+// padded surrounds d with zeros along the given axes. The padding of all axes
+// is stated: ONNX Runtime's transpose optimizer, which moves transpositions past
+// a Pad, doesn't look at its input axes.
 func padded(b *onnx.Builder, d *onnx.Value, axes, before, after []int64) *onnx.Value {
-	var pads, used, ends []int64
+	rank := int64(len(d.Shape))
+	pads := make([]int64, 2*rank)
 	for i, a := range axes {
-		if before[i] != 0 || after[i] != 0 {
-			pads, ends, used = append(pads, before[i]), append(ends, after[i]), append(used, a)
-		}
+		pads[a], pads[rank+a] = before[i], after[i]
 	}
-	if len(used) == 0 {
+	if !slices.ContainsFunc(pads, func(n int64) bool { return n != 0 }) {
 		return d
 	}
-	return b.Op("Pad", nil, d, b.Ints(append(pads, ends...)...), nil, b.Ints(used...))
+	return b.Op("Pad", nil, d, b.Ints(pads...))
 }
 
 func pad(c *call) {
