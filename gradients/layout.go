@@ -2,8 +2,10 @@ package gradients
 
 import (
 	"math"
+	"slices"
 
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ref"
 )
 
 // reshapeLike gives v the shape s. Where two or more sizes of s aren't numbers,
@@ -221,32 +223,58 @@ func taken(start, end, step, n int64) (first, size int64) {
 // scatterAlong puts d's size elements along an axis at first, first+step, ...
 // of n elements, the others zero: a product with a constant 0-1 matrix.
 func scatterAlong(b *onnx.Builder, d *onnx.Value, axis, first, step, size, n int64) *onnx.Value {
-	put := make([]float32, n*size)
+	put := make([]float32, size*n)
 	for i := range size {
-		put[(first+i*step)*size+i] = 1
+		put[i*n+first+i*step] = 1
 	}
+	return along(b, d, axis, onnx.FloatTensor(put, size, n))
+}
+
+// along multiplies d's elements along an axis by a constant matrix: (from) by
+// (from, to).
+func along(b *onnx.Builder, d *onnx.Value, axis int64, m *onnx.Tensor) *onnx.Value {
 	last := int64(len(d.Shape)) - 1
 	perm := make([]int64, last+1)
 	for i := range perm {
 		perm[i] = int64(i)
 	}
 	perm[axis], perm[last] = last, axis
-	m := b.Cast(b.Const(onnx.FloatTensor(put, n, size)), d.Type)
-	return b.Transpose(b.MatMul(b.Transpose(d, perm...), b.SwapLast(m)), perm...)
+	return b.Transpose(b.MatMul(b.Transpose(d, perm...), b.Cast(b.Const(m), d.Type)), perm...)
 }
 
-// padded surrounds d with zeros along the given axes.
-func padded(b *onnx.Builder, d *onnx.Value, axes, before, after []int64) *onnx.Value {
-	var pads, used, ends []int64
-	for i, a := range axes {
-		if before[i] != 0 || after[i] != 0 {
-			pads, ends, used = append(pads, before[i]), append(ends, after[i]), append(used, a)
+// resize is linear in its input: y = M x along every axis that it changes.
+func resize(c *call) {
+	if c.x(0).Shape == nil {
+		c.unsupported("an input %v of unknown rank", c.x(0))
+		return
+	}
+	matrices, err := ref.Interpolation(c.n)
+	if err != nil {
+		c.unsupported("what is resized so: %v", err)
+		return
+	}
+	d := c.dy[0]
+	for axis := range c.x(0).Shape {
+		if m := matrices[axis]; m != nil {
+			d = along(c.b, d, int64(axis), m)
 		}
 	}
-	if len(used) == 0 {
+	c.give(0, d)
+}
+
+// padded surrounds d with zeros along the given axes. The padding of all axes
+// is stated: ONNX Runtime's transpose optimizer, which moves transpositions past
+// a Pad, doesn't look at its input axes.
+func padded(b *onnx.Builder, d *onnx.Value, axes, before, after []int64) *onnx.Value {
+	rank := int64(len(d.Shape))
+	pads := make([]int64, 2*rank)
+	for i, a := range axes {
+		pads[a], pads[rank+a] = before[i], after[i]
+	}
+	if !slices.ContainsFunc(pads, func(n int64) bool { return n != 0 }) {
 		return d
 	}
-	return b.Op("Pad", nil, d, b.Ints(append(pads, ends...)...), nil, b.Ints(used...))
+	return b.Op("Pad", nil, d, b.Ints(pads...))
 }
 
 func pad(c *call) {

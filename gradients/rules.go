@@ -74,6 +74,7 @@ var rules = map[string]func(*call){
 	":Slice":     slice,
 	":Pad":       pad,
 	":Trilu":     trilu,
+	":Resize":    resize,
 
 	// indexing
 	":Gather":          gather,

@@ -175,7 +175,7 @@ func (f *finder) size() [2]onnx.Dim {
 func (f *finder) fixed() {
 	if batch := f.s.Image.Shape[0]; batch.Known() {
 		f.s.Batch = batch.N
-		f.note("the batch size is fixed at %d: the model is used at that size; export it with a dynamic batch axis for another", f.s.Batch)
+		f.note("the batch size is fixed at %d: the file runs at that size, training on a copy for its own; where the copy is refused, export the model with a dynamic batch axis", f.s.Batch)
 	}
 	if size := f.size(); !size[0].Known() || !size[1].Known() {
 		f.problem("the size of pictures %v is open and can't be told from the position embedding: state it by --image-size", f.s.Image)

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx"
@@ -42,7 +43,7 @@ func OpenModel(path string, opt ModelOptions) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Graph, err = passes.Prepare(m.Source); err != nil {
+	if m.Graph, err = passes.PrepareFloat32(m.Source); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if m.Find.ImageSize == [2]int64{} {
@@ -52,6 +53,9 @@ func OpenModel(path string, opt ModelOptions) (*Model, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	m.Find.Image, m.Find.Output = m.Focus.Input, ""
+	if err := m.widened(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	m.Params = passes.Parameters(m.Graph)
 	return m, m.readPreprocess()
 }
@@ -80,6 +84,29 @@ func (m *Model) convert(opt ModelOptions) error {
 	}
 	if m.Source, err = m.Document.Model(); err != nil {
 		return fmt.Errorf("%s: %w", m.Path, err)
+	}
+	return nil
+}
+
+// widened says what became of 16-bit numbers. A file whose own picture or logits
+// aren't float32 is run by the copy, where they are.
+func (m *Model) widened() error {
+	types := map[onnx.DType]bool{}
+	m.Source.Graph.Each(func(v *onnx.Value) { types[v.Type] = true })
+	for _, t := range []onnx.DType{onnx.Float16, onnx.BFloat16} {
+		if types[t] {
+			m.Warnings = append(m.Warnings, fmt.Sprintf("the file holds %v: it is run and trained in float32 here, and an export rounds what was trained to %v again", t, t))
+		}
+	}
+	for _, v := range slices.Concat(m.Source.Graph.Inputs, m.Source.Graph.Outputs) {
+		if (v.Name == m.Focus.Input || v.Name == m.Focus.Output) && v.Type != onnx.Float {
+			m.Focus.Changed = true
+		}
+	}
+	for _, v := range slices.Concat(m.Graph.Inputs, m.Graph.Outputs) {
+		if v.Type == onnx.Double {
+			return &models.Error{Problem: fmt.Sprintf("%v is %v, and training is in float32", v, v.Type), Advice: "export the model in float32"}
+		}
 	}
 	return nil
 }

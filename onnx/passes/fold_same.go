@@ -39,6 +39,10 @@ func same(n *onnx.Node) *onnx.Value {
 		if unchanged && (n.In(4) == nil || all(n.In(4).Elems, 1)) {
 			return x
 		}
+	case "Resize":
+		if unchanged && n.In(3) != nil && n.Str("coordinate_transformation_mode", "") != "tf_crop_and_resize" {
+			return x
+		}
 	case "Transpose":
 		if perm := n.Ints("perm"); perm != nil && slices.IsSorted(perm) {
 			return x

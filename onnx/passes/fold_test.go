@@ -80,7 +80,7 @@ func TestFoldRemovesWhatDoesNothing(t *testing.T) {
 	a = s.Op("Reshape", nil, a, s.Ints(-1, 4))
 	a = s.Op("Transpose", attrs("perm", []int64{0, 1}), a)
 	a = s.Op("Slice", nil, a, s.Ints(0), s.Ints(onnx.End), s.Ints(0))
-	a = s.Op("Relu", nil, a)
+	a = s.Op("Resize", attrs("mode", "cubic"), s.Op("Relu", nil, a), nil, nil, s.Op("Shape", nil, a))
 	half := s.Op("Cast", attrs("to", 10), a)
 	back := s.Op("Cast", attrs("to", 1), half)
 	g := s.done(t, s.Named("y", s.Op("Identity", nil, back)))

@@ -12,7 +12,13 @@ import (
 // functions inlined, raised to the working dialect, sorted, inferred, with constants and shape
 // arithmetic folded and decomposed operators fused. The model stays as it is,
 // and initializers keep their names and data.
-func Prepare(m *onnx.Model) (*onnx.Graph, error) {
+func Prepare(m *onnx.Model) (*onnx.Graph, error) { return prepare(m, false) }
+
+// PrepareFloat32 is Prepare for training: what the model computes in float16 or
+// bfloat16 the copy computes in float32, from the same numbers.
+func PrepareFloat32(m *onnx.Model) (*onnx.Graph, error) { return prepare(m, true) }
+
+func prepare(m *onnx.Model, wide bool) (*onnx.Graph, error) {
 	if m.Graph == nil {
 		return nil, errors.New("the model has no graph")
 	}
@@ -24,6 +30,12 @@ func Prepare(m *onnx.Model) (*onnx.Graph, error) {
 		func() error { return Inline(g, m.Bodies, opset) },
 		g.Sort,
 		func() error { return Raise(g, opset) },
+		func() error {
+			if !wide || !narrow(g) {
+				return nil
+			}
+			return ToFloat32(g)
+		},
 		func() error {
 			adoptWeights(g, m.Graph)
 			return Fold(g)
@@ -37,6 +49,13 @@ func Prepare(m *onnx.Model) (*onnx.Graph, error) {
 	}
 	g.Prune()
 	return g, nil
+}
+
+// narrow reports whether a value of the graph is float16 or bfloat16.
+func narrow(g *onnx.Graph) bool {
+	found := false
+	g.Each(func(v *onnx.Value) { found = found || v.Type == onnx.Float16 || v.Type == onnx.BFloat16 })
+	return found
 }
 
 // nameSizes gives a name to every size of an input that has neither name nor

@@ -11,9 +11,9 @@ import (
 // Specialize fixes the batch size, the leading dimension of the graph's first
 // input, and infers and folds the graph anew. A graph whose batch size is
 // another number is changed to this one where its constants allow it: in the
-// targets of Reshape and Expand, where inference proves which size holds the
-// batch. Elsewhere inference finds shapes that don't fit and says where. A
-// parameter that repeats one row for every picture, as folded class tokens do,
+// targets of Reshape and Expand, by following where the pictures lie in every
+// value. A node after which they aren't apart any more is an error, and so are
+// shapes that don't fit. A parameter that repeats one row for every picture, as folded class tokens do,
 // enters the graph as the mean of its rows.
 //
 // On an error the graph is left half rewritten: drop it.
@@ -47,8 +47,9 @@ func Specialize(g *onnx.Graph, batch int64) error {
 }
 
 type rebatching struct {
-	old  int64
-	name string // of the batch size, while it is open, or empty
+	old    int64
+	name   string                // of the batch size, while it is open, or empty
+	places map[*onnx.Value]place // of the pictures, while it is open
 }
 
 // tie leaves the batch size as it is, and makes parameters that repeat a row
@@ -73,10 +74,12 @@ func (r *rebatching) open(g *onnx.Graph) error {
 			}
 		}
 	})
+	r.places = map[*onnx.Value]place{}
 	for _, v := range g.Inputs {
 		if len(v.Shape) > 0 && v.Shape[0].Is(r.old) {
 			v.Shape = v.Shape.Clone()
 			v.Shape[0] = r.batch(1)
+			r.places[v] = place{0, 1}
 		}
 	}
 	return rebuild(g, func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
@@ -89,7 +92,10 @@ func (r *rebatching) open(g *onnx.Graph) error {
 		case n.Op == "Concat":
 			r.concat(e, n)
 		}
-		return nil, r.infer(n)
+		if err := r.infer(n); err != nil {
+			return nil, err
+		}
+		return nil, r.follow(n)
 	})
 }
 
@@ -125,87 +131,36 @@ func (r *rebatching) infer(n *onnx.Node) error {
 	return err
 }
 
-// reshape mends a constant target: the first size that, as a multiple of the
-// batch, makes the numbers of elements agree without moving the batch past
-// other dimensions. A size that is the old batch comes before multiples of it,
-// and both before -1.
+// reshape mends a constant target: the size that holds the pictures becomes -1.
 func (r *rebatching) reshape(e *editor, n *onnx.Node) {
 	x, target := n.Inputs[0], n.Inputs[1]
-	if target.Data == nil || x.Shape == nil {
+	if target.Data == nil || x.Shape == nil || x.Shape.Count().Sym != r.name {
 		return
 	}
 	sizes, err := target.Data.Int64s()
-	if err != nil || x.Shape.Count().Sym != r.name || n.Int("allowzero", 0) != 0 && slices.Contains(sizes, 0) {
+	if err != nil || n.Int("allowzero", 0) != 0 && slices.Contains(sizes, 0) {
 		return
 	}
-	places := make([]int, 0, len(sizes)) // the old batch itself before multiples of it
+	open, rest := -1, int64(1)
 	for i, size := range sizes {
-		if size == r.old {
-			places = append(places, i)
-		}
-	}
-	for i, size := range sizes {
-		if size > 0 && size != r.old && size%r.old == 0 {
-			places = append(places, i)
-		}
-	}
-	for _, i := range places {
-		if mended := r.mend(x.Shape, sizes, i); mended != nil {
-			n.Inputs[1] = e.Ints(mended...)
-			return
-		}
-	}
-}
-
-// mend makes size i of a reshape's target follow the batch; nil where the
-// numbers of elements don't agree then.
-func (r *rebatching) mend(x onnx.Shape, sizes []int64, i int) []int64 {
-	open := slices.Index(sizes, -1)
-	if !r.keepsPlace(x, sizes[:i]) {
-		return nil
-	}
-	rest := r.batch(sizes[i] / r.old)
-	for j, size := range sizes {
 		switch {
-		case j == i || j == open:
-		case size == 0 && j < len(x):
-			rest = rest.Times(x[j])
-		default:
-			rest = rest.Times(onnx.D(size))
+		case size == 0 && i < len(x.Shape) && x.Shape[i].Sym == r.name:
+			return // it copies the batch
+		case size == 0 && i < len(x.Shape):
+			sizes[i] = x.Shape[i].N
+		case size == -1:
+			open = i
+			continue
 		}
+		rest *= sizes[i]
 	}
-	mended := slices.Clone(sizes)
-	mended[i] = -1
-	switch left := x.Count().Over(rest); {
-	case open < 0 && left.Is(1):
-		return mended
-	case open >= 0 && left.Known() && left.N > 0:
-		mended[open] = left.N
-		return mended
+	if open >= 0 && rest > 0 {
+		sizes[open] = x.Shape.Count().N * r.old / rest
 	}
-	return nil
-}
-
-// keepsPlace reports whether the sizes before the batch in a reshape's target
-// can come from those before it in x: their products divide.
-func (r *rebatching) keepsPlace(x onnx.Shape, before []int64) bool {
-	in, out := int64(1), int64(1)
-	for _, d := range x {
-		in *= max(d.N, 1)
-		if d.Sym == r.name {
-			break
-		}
+	if i := r.choose(x, sizes); i >= 0 && i != open {
+		sizes[i] = -1
+		n.Inputs[1] = e.Ints(sizes...)
 	}
-	for i, size := range before {
-		switch {
-		case size == 0 && i < len(x) && x[i].Known():
-			size = x[i].N
-		case size < 1:
-			return true // -1 before the batch: nothing is known
-		}
-		out *= size
-	}
-	return in%out == 0
 }
 
 // concat mends operands that were expanded to the old batch size, such as a
@@ -230,6 +185,9 @@ func (r *rebatching) concat(e *editor, n *onnx.Node) {
 		sizes := v.Shape.Clone()
 		sizes[0] = r.lead()
 		n.Inputs[i] = r.expand(e, source, sizes)
+		if r.places != nil {
+			r.places[n.Inputs[i]] = place{0, 1}
+		}
 	}
 }
 

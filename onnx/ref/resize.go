@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/relevit/relevit/onnx"
 )
 
 // resizing is how Resize maps one dimension.
@@ -14,18 +16,18 @@ type resizing struct {
 	start, end float64 // region of interest, for tf_crop_and_resize
 }
 
+// same reports whether the dimension stays as it is.
+func (r resizing) same() bool { return r.in == r.out && r.scale == 1 && r.start == 0 && r.end == 1 }
+
 // resize interpolates along one dimension after the other.
 func resize(c *call) ([]*Array, error) {
-	if c.node.Int("antialias", 0) != 0 {
-		return nil, errors.New("antialias=1 isn't evaluated")
-	}
 	y, outside := c.in[0], c.float("extrapolation_value", 0)
 	axes, plan, err := c.resizePlan()
 	if err != nil {
 		return nil, err
 	}
 	for i, r := range plan {
-		if r.in == r.out && r.scale == 1 && r.start == 0 && r.end == 1 {
+		if r.same() {
 			continue
 		}
 		taps, err := c.taps(r)
@@ -37,6 +39,59 @@ func resize(c *call) ([]*Array, error) {
 		}
 	}
 	return one(y, nil)
+}
+
+// Interpolation returns what a Resize by constant sizes or scales does: for each
+// axis that it changes, the matrix (out, in) that multiplies the elements along
+// that axis.
+func Interpolation(n *onnx.Node) (map[int]*onnx.Tensor, error) {
+	c := &call{node: n, in: make([]*Array, 4)}
+	x := &Array{}
+	for _, d := range n.Inputs[0].Shape {
+		size := 1 // of an axis that stays as it is
+		if d.Known() {
+			size = int(d.N)
+		}
+		x.Shape = append(x.Shape, size)
+	}
+	c.in[0] = x
+	for i, v := range n.Inputs[1:] {
+		switch {
+		case v == nil:
+		case v.Data == nil:
+			return nil, fmt.Errorf("%v isn't constant", v)
+		default:
+			var err error
+			if c.in[1+i], err = FromTensor(v.Data); err != nil {
+				return nil, err
+			}
+		}
+	}
+	axes, plan, err := c.resizePlan()
+	if err != nil {
+		return nil, err
+	}
+	out := map[int]*onnx.Tensor{}
+	for i, r := range plan {
+		if r.same() {
+			continue
+		}
+		if !n.Inputs[0].Shape[axes[i]].Known() {
+			return nil, fmt.Errorf("axis %d of %v isn't known", axes[i], n.Inputs[0])
+		}
+		along, err := c.taps(r)
+		if err != nil {
+			return nil, err
+		}
+		m := make([]float64, r.out*r.in)
+		for j, t := range along {
+			for _, k := range t {
+				m[j*r.in+k.at] += k.weight
+			}
+		}
+		out[axes[i]] = onnx.DoubleTensor(m, int64(r.out), int64(r.in))
+	}
+	return out, nil
 }
 
 // resizePlan reads scales or sizes for the axes.
@@ -112,7 +167,9 @@ func keepAspect(policy string, plan []resizing, scaled bool) error {
 
 // taps are the elements, with their weights, from which one element of the
 // output is made; none where it lies outside of the region of interest.
-type taps []struct {
+type taps []tap
+
+type tap struct {
 	at     int
 	weight float64
 }
@@ -131,7 +188,7 @@ func (c *call) taps(r resizing) ([]taps, error) {
 			(x < 0 || x > float64(r.in-1)) {
 			continue
 		}
-		if out[i], err = c.kernel(x, r.in); err != nil {
+		if out[i], err = c.kernel(x, r.in, r.scale); err != nil {
 			return nil, err
 		}
 	}
@@ -169,39 +226,41 @@ func (c *call) source(r resizing, x float64) (float64, error) {
 }
 
 // kernel weighs the elements around coordinate x; beyond an end the last
-// element repeats, or with exclude_outside counts for nothing.
-func (c *call) kernel(x float64, n int) (taps, error) {
-	low := math.Floor(x)
-	f := x - low
-	var weights []float64
-	first := int(low)
+// element repeats, or with exclude_outside counts for nothing. With antialias
+// the kernel is as wide as what a smaller output's element stands for.
+func (c *call) kernel(x float64, n int, scale float64) (taps, error) {
+	reach, weigh := 1.0, linear
 	switch mode := c.node.Str("mode", "nearest"); mode {
 	case "nearest":
 		at, err := nearest(c.node.Str("nearest_mode", "round_prefer_floor"), x)
-		if err != nil {
-			return nil, err
-		}
-		first, weights = at, []float64{1}
+		return taps{{min(max(at, 0), n-1), 1}}, err
 	case "linear":
-		weights = []float64{1 - f, f}
 	case "cubic":
-		first--
 		a := c.float("cubic_coeff_a", -0.75)
-		weights = []float64{cubic(1+f, a), cubic(f, a), cubic(1-f, a), cubic(2-f, a)}
+		reach, weigh = 2, func(x float64) float64 { return cubic(x, a) }
 	default:
 		return nil, fmt.Errorf("mode=%q is unknown", mode)
 	}
-	t, total := make(taps, len(weights)), 0.0
-	exclude := c.node.Int("exclude_outside", 0) != 0
-	for k, w := range weights {
-		at := first + k
-		if exclude && (at < 0 || at >= n) {
-			w = 0
+	antialias, exclude := c.node.Int("antialias", 0) != 0, c.node.Int("exclude_outside", 0) != 0
+	stretch := 1.0
+	if antialias {
+		stretch = max(1, 1/scale)
+	}
+	first, last := math.Ceil(x-reach*stretch), math.Floor(x+reach*stretch)
+	if last-first > 4*float64(n)+8 {
+		return nil, fmt.Errorf("%d elements can't be made by a scale of %g", n, scale)
+	}
+	var t taps
+	total := 0.0
+	for at := first; at <= last; at++ {
+		w := weigh(math.Abs(at-x) / stretch)
+		if exclude && (at < 0 || at >= float64(n)) {
+			continue
 		}
-		t[k].at, t[k].weight = min(max(at, 0), n-1), w
+		t = append(t, tap{int(min(max(at, 0), float64(n-1))), w})
 		total += w
 	}
-	if exclude && total != 0 {
+	if (exclude || antialias) && total != 0 {
 		for k := range t {
 			t[k].weight /= total
 		}
@@ -223,12 +282,18 @@ func nearest(mode string, x float64) (int, error) {
 	return 0, fmt.Errorf("nearest_mode=%q is unknown", mode)
 }
 
+// linear is the triangular kernel at distance x.
+func linear(x float64) float64 { return max(0, 1-x) }
+
 // cubic is the convolution kernel of Keys at distance x.
 func cubic(x, a float64) float64 {
-	if x <= 1 {
+	switch {
+	case x <= 1:
 		return ((a+2)*x-(a+3))*x*x + 1
+	case x < 2:
+		return ((a*x-5*a)*x+8*a)*x - 4*a
 	}
-	return ((a*x-5*a)*x+8*a)*x - 4*a
+	return 0
 }
 
 // interpolate makes each element along an axis from its taps.

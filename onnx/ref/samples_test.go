@@ -269,6 +269,12 @@ func (d draws) resizes() map[string][]sample {
 		out = append(out, each(attrs("nearest_mode", mode, "coordinate_transformation_mode", "asymmetric"), scales(2, 2), sizes(3, 10))...)
 	}
 	out = append(out, each(attrs("mode", "cubic", "cubic_coeff_a", float32(-0.5), "exclude_outside", int64(1)), scales(2, 2), sizes(3, 3))...)
+	for _, mode := range []string{"linear", "cubic"} { // antialias, whose kernel is wider where the output is smaller
+		for _, exclude := range []int64{0, 1} {
+			a := attrs("mode", mode, "antialias", int64(1), "exclude_outside", exclude)
+			out = append(out, each(a, sizes(7, 3), sizes(1, 2), scales(0.5, 1.6))...)
+		}
+	}
 	out = append(out, sample{attrs: attrs("axes", list(2, 3), "keep_aspect_ratio_policy", "not_larger", "mode", "linear"), in: []*Array{x, nil, nil, vec(8, 8)}},
 		sample{attrs: attrs("axes", list(3, 2), "keep_aspect_ratio_policy", "not_smaller"), in: []*Array{x, nil, nil, vec(8, 8)}},
 		sample{attrs: attrs("coordinate_transformation_mode", "tf_crop_and_resize", "mode", "linear", "extrapolation_value", float32(9)),

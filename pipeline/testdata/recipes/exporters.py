@@ -43,15 +43,19 @@ class Logits(torch.nn.Module):
         return self.model(image).logits
 
 
-def torchscript(model, path, image, opset=17, names=("image", ["logits"]), dynamic=True, **kw):
-    batch = {n: {0: "batch"} for n in [names[0], *names[1]]} if dynamic else None
-    torch.onnx.export(model.eval(), (torch.zeros(2, *image),), path, dynamo=False, opset_version=opset,
+def torchscript(model, path, image, opset=17, names=("image", ["logits"]), dynamic=True, pictures=2, **kw):
+    """pictures=1 fixes the batch at one picture."""
+    batch = {n: {0: "batch"} for n in [names[0], *names[1]]} if dynamic and pictures > 1 else None
+    if kw.pop("anysize", False):
+        batch[names[0]] = {0: "batch_size", 1: "num_channels", 2: "height", 3: "width"}  # as Optimum
+    torch.onnx.export(model.eval(), (torch.zeros(pictures, *image),), path, dynamo=False, opset_version=opset,
                       input_names=[names[0]], output_names=names[1], dynamic_axes=batch, **kw)
     strip(path)
 
 
-def dynamo(model, path, image, opset=18, names=("image", ["logits"]), dynamic=True, **kw):
-    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},) if dynamic else None
-    torch.onnx.export(model.eval(), (torch.zeros(2, *image),), path, dynamo=True, opset_version=opset, external_data=False,
+def dynamo(model, path, image, opset=18, names=("image", ["logits"]), dynamic=True, pictures=2, anysize=False, **kw):
+    sizes = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO} if anysize else {}
+    shapes = ({0: torch.export.Dim("batch", min=1, max=64), **sizes},) if dynamic and pictures > 1 else None
+    torch.onnx.export(model.eval(), (torch.zeros(pictures, *image),), path, dynamo=True, opset_version=opset, external_data=False,
                       input_names=[names[0]], output_names=names[1], dynamic_shapes=shapes, verbose=False, **kw)
     strip(path)

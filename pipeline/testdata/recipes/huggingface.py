@@ -26,11 +26,23 @@ def load(kind, config, attention):
     return kind(config).eval()
 
 
-def write(name, make, export, attention="eager", prefix=1, pool="token", image=IMAGE, **kw):
+def write(name, make, export, attention="eager", prefix=1, pool="token", image=IMAGE, size=None, **kw):
+    """image is what the model is exported with, size what it is traced with."""
     model = make(attention)
     d = folder(name)
-    case(model, d + "/case.safetensors", prefix=prefix, pool=pool, image=image)
+    case(model, d + "/case.safetensors", prefix=prefix, pool=pool, image=size or image)
     export(model, d + "/model.onnx", image, **kw)
+
+
+class Resampled(torch.nn.Module):
+    """A model that takes pictures of any size, by resampling its positions."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.model = logits.model
+
+    def forward(self, image):
+        return self.model(image, interpolate_pos_encoding=True).logits
 
 
 if __name__ == "__main__":
@@ -39,6 +51,10 @@ if __name__ == "__main__":
     write("hf-vit-sdpa-14", vit, torchscript, "sdpa", opset=14, names=OPTIMUM)
     write("hf-vit-eager-dynamo-18", vit, dynamo, names=OPTIMUM)
     write("hf-vit-sdpa-dynamo-23", vit, dynamo, "sdpa", opset=23, names=OPTIMUM)
+    write("hf-vit-sdpa-dynamo-24", vit, dynamo, "sdpa", names=OPTIMUM, opset=24)
+    square = small(hf.ViTForImageClassification, hf.ViTConfig, image_size=12)
+    write("hf-vit-anysize-14", lambda attention: Resampled(square(attention)), torchscript, image=(3, 12, 12), size=(3, 16, 20),
+          opset=14, names=OPTIMUM, anysize=True)
     deit = small(hf.DeiTForImageClassificationWithTeacher, hf.DeiTConfig)
     write("hf-deit-teacher-17", deit, torchscript, "sdpa", opset=17, prefix=2)
     beit = small(hf.BeitForImageClassification, hf.BeitConfig, image_size=12, use_relative_position_bias=True, layer_scale_init_value=0.1)
@@ -46,6 +62,7 @@ if __name__ == "__main__":
     write("hf-beit-dynamo-18", beit, dynamo, image=(3, 12, 12), pool="avg", dynamic=False)
     dino2 = small(hf.Dinov2ForImageClassification, hf.Dinov2Config, image_size=12, mlp_ratio=2)
     write("hf-dinov2-17", dino2, torchscript, "sdpa", image=(3, 12, 12))
+    write("hf-dinov2-anysize-17", dino2, torchscript, image=(3, 12, 12), size=(3, 20, 16), names=OPTIMUM, anysize=True)
     regs = small(hf.Dinov2WithRegistersForImageClassification, hf.Dinov2WithRegistersConfig, image_size=12, mlp_ratio=2, num_register_tokens=2)
     write("hf-dinov2-registers-dynamo-18", regs, dynamo, image=(3, 12, 12), prefix=3)
 

@@ -34,3 +34,7 @@ if __name__ == "__main__":
         d = folder(name)
         case(model, d + "/case.safetensors", image=IMAGE, pool="avg" if kw else "token")
         export(model, d + "/model.onnx", IMAGE, opset=opset)
+    model = randomize(ZeroShot())
+    d = folder("openclip-one-dynamo-20")
+    case(model, d + "/case.safetensors", image=IMAGE)
+    dynamo(model, d + "/model.onnx", IMAGE, opset=20, pictures=1)

@@ -17,3 +17,6 @@ if __name__ == "__main__":
         d = folder(name)
         case(model, d + "/case.safetensors", image=IMAGE)
         export(model, d + "/model.onnx", IMAGE, opset=opset)
+    d = folder("torchvision-one-17")
+    case(model, d + "/case.safetensors", image=IMAGE, batch=3)
+    torchscript(model, d + "/model.onnx", IMAGE, opset=17, pictures=1)

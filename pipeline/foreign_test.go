@@ -1,0 +1,155 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/models/safetensors"
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort/orttest"
+)
+
+// traced is everything that a trace of a model with two steps gives.
+func traced(t *testing.T, model, arch, inputs string, cfg *configs.Config) *safetensors.File {
+	t.Helper()
+	// what a checkpoint's tensors don't tell
+	open := ModelOptions{Convert: models.Options{Arch: arch}}
+	opt := TraceOptions{Open: open, Model: model, Inputs: inputs, Output: filepath.Join(t.TempDir(), "out.safetensors"), Config: cfg, Steps: 2}
+	if _, err := Trace(context.Background(), opt); err != nil {
+		t.Fatal(err)
+	}
+	f, err := safetensors.Open(opt.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestForeignFileTracesAsItsCheckpoint compares every quantity of a trace of an
+// exporter's file with that of the checkpoint it was made of: also gradients and
+// trained values of weights that the exporter renamed and transposed.
+func TestForeignFileTracesAsItsCheckpoint(t *testing.T) {
+	orttest.Need(t)
+	for name, arch := range map[string]string{
+		"timm-torchscript-17": `{"img_size":16,"patch_size":8,"embed_dim":16,"depth":2,"num_heads":2,"mlp_ratio":2,"num_classes":5}`,
+		"timm-dynamo-18":      `{"img_size":12,"patch_size":4,"embed_dim":8,"depth":2,"num_heads":2,"num_classes":5}`,
+	} {
+		dir := filepath.Join("testdata", "zoo", name)
+		t.Run(name, func(t *testing.T) {
+			cfg, err := configs.Load([]string{"vit-tiny"}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compareForeign(t, filepath.Join(dir, "weights.safetensors"), arch, filepath.Join(dir, "model.onnx"),
+				filepath.Join(dir, "case.safetensors"), cfg, 1e-6)
+		})
+	}
+	for _, name := range []string{"micro", "micro-rect", "micro-deep"} {
+		t.Run(name, func(t *testing.T) {
+			c := openOracle(t, name)
+			worst := 0.0
+			for _, d := range c.deviation {
+				worst = max(worst, d)
+			}
+			compareForeign(t, c.weights, "", filepath.Join(c.folder, "model.onnx"), filepath.Join(c.folder, "inputs.safetensors"), c.config, worst)
+		})
+	}
+}
+
+func compareForeign(t *testing.T, checkpoint, arch, foreign, inputs string, cfg *configs.Config, deviation float64) {
+	want, got := traced(t, checkpoint, arch, inputs, cfg), traced(t, foreign, "", inputs, cfg)
+	for _, key := range want.Names() {
+		if !slices.Contains(got.Names(), key) {
+			t.Errorf("the foreign file's trace lacks %s", key)
+			continue
+		}
+		limit := 10 * deviation
+		if strings.HasPrefix(key, "after.") && strings.HasSuffix(key, "qkv.bias") {
+			limit = 2 * 2 * cfg.LR / largest(values(t, want, key)) // the keys' part moves by rounding noise, see the oracle
+		}
+		if e := off(values(t, got, key), values(t, want, key), nil); e > max(limit, 10*deviation) {
+			t.Errorf("%s is off by %.2g, more than %.2g", key, e, limit)
+		}
+	}
+}
+
+func largest(v []float64) float64 {
+	most := 0.0
+	for _, x := range v {
+		most = max(most, x, -x)
+	}
+	return most
+}
+
+// TestFinetuneKeepsFloat16 trains files of 16 bits for two steps: the export
+// holds what was trained, rounded to float16 again, and is otherwise the file.
+func TestFinetuneKeepsFloat16(t *testing.T) {
+	orttest.Need(t)
+	for _, name := range []string{"fp16-17", "fp16-io-14", "fp16-islands-20"} {
+		t.Run(name, func(t *testing.T) {
+			source := filepath.Join("testdata", "zoo", name, "model.onnx")
+			dir := t.TempDir()
+			trainTwoSteps(t, source, filepath.Join(dir, "run"), dir)
+			e := export(t, filepath.Join(dir, "run"), "out.onnx", ExportOptions{Checkpoint: Last})
+			changed := changedFields(t, source, e.Path)
+			if len(changed) < 20 {
+				t.Errorf("%d tensors have new values", len(changed))
+			}
+			m, _, err := onnx.ReadModel(e.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range m.Graph.Inits {
+				if changed[v.Name] && v.Type != onnx.Float16 && name != "fp16-islands-20" {
+					t.Errorf("%v was trained and isn't float16", v)
+				}
+			}
+		})
+	}
+}
+
+// trainTwoSteps finetunes a model on noise; dir takes the pictures.
+func trainTwoSteps(t *testing.T, model, run, dir string) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, folder := range []string{"images", "masks"} {
+		if err := os.Mkdir(filepath.Join(dir, folder), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 8 {
+			picture := image.NewGray(image.Rect(0, 0, 16, 16))
+			for j := range picture.Pix {
+				if picture.Pix[j] = uint8(rng.IntN(256)); folder == "masks" {
+					picture.Pix[j] = uint8(j / 128 * 255)
+				}
+			}
+			f, err := os.Create(filepath.Join(dir, folder, fmt.Sprintf("%d.png", i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(png.Encode(f, picture), f.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cfg, err := configs.Load([]string{"vit-tiny"}, []string{"model=" + model, "data.layout=flat", "data.labels=top1",
+		"data.images=" + filepath.Join(dir, "images"), "data.masks=" + filepath.Join(dir, "masks"), "data.classes=0", "data.samples=0",
+		"data.validation.split=fraction", "data.validation.fraction=0.5", "batch=2", "epochs=1", "steps=2", "lr=0.01"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Finetune(context.Background(), FinetuneOptions{Config: cfg, Dir: run}); err != nil {
+		t.Fatal(err)
+	}
+}
