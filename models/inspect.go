@@ -55,8 +55,7 @@ func Inspect(path string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.model(m)
-	return r, nil
+	return r, r.model(path, m)
 }
 
 func (r *Report) checkpoint(path string) error {
@@ -79,8 +78,7 @@ func (r *Report) checkpoint(path string) error {
 		r.Grid, r.PrefixTokens, r.Pool = [2]int64{int64(g[0]), int64(g[1])}, int64(a.Prefix()), a.Pool
 		return r.blocked(err)
 	}
-	r.model(m)
-	return nil
+	return r.model(path, m)
 }
 
 // blocked takes an error about the model for a problem.
@@ -92,7 +90,7 @@ func (r *Report) blocked(err error) error {
 	return nil
 }
 
-func (r *Report) model(m *onnx.Model) {
+func (r *Report) model(path string, m *onnx.Model) error {
 	r.Opset, r.Producer = m.OpsetVersion(""), m.Producer
 	if m.ProducerVersion != "" {
 		r.Producer += " " + m.ProducerVersion
@@ -115,9 +113,12 @@ func (r *Report) model(m *onnx.Model) {
 		r.Preprocess = p
 	}
 	g, err := passes.Prepare(m)
+	if e := (*onnx.FormatError)(nil); errors.As(err, &e) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	if err != nil {
 		r.Problems = append(r.Problems, fmt.Sprintf("the graph can't be understood: %v", err))
-		return
+		return nil
 	}
 	r.Parameters = 0
 	for _, p := range passes.Parameters(g) {
@@ -126,9 +127,10 @@ func (r *Report) model(m *onnx.Model) {
 	s, err := Find(g, FindOptions{})
 	if err != nil {
 		r.Problems = append(r.Problems, err.Error())
-		return
+		return nil
 	}
 	r.structure(s)
+	return nil
 }
 
 func (r *Report) structure(s *Structure) {

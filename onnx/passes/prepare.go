@@ -28,6 +28,7 @@ func Prepare(m *onnx.Model) (*onnx.Graph, error) {
 			adoptWeights(g, m.Graph)
 			return Fold(g)
 		},
+		func() error { return Measure(g) },
 		func() error { return Fuse(g) },
 	}
 	for _, step := range steps {
