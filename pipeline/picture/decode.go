@@ -71,18 +71,20 @@ func use(path, doing string, decode func(data []byte) error) error {
 }
 
 func readAll(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, reason(err)
+	case info.IsDir():
+		return nil, errors.New("is a folder, not an image file")
+	case !info.Mode().IsRegular(): // opening a pipe waits
+		return nil, errors.New("is no file")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, reason(err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, reason(err)
-	}
-	if info.IsDir() {
-		return nil, errors.New("is a folder, not an image file")
-	}
 	if info.Size() > maxFileBytes {
 		return nil, fmt.Errorf("%w: file of %d bytes, at most %d are read", ErrTooLarge, info.Size(), maxFileBytes)
 	}
