@@ -201,7 +201,6 @@ func hostileFunctions() map[string]string {
 		"a function of itself":     modelIn(opsets, graph, call("f", "x", "y")) + function("f", call("f", "x", "y")),
 		"two functions in turn":    modelIn(opsets, graph, call("f", "x", "y")) + function("f", call("g", "x", "y")) + function("g", call("f", "x", "y")),
 		"2^60 calls of a function": modelIn(opsets, graph, call("f0", "x", "y")) + doubling + function("f60", node("Neg", "x", "y")),
-		"a function twice":         modelIn(opsets, graph, call("f", "x", "y")) + function("f", node("Neg", "x", "y")) + function("f", node("Abs", "x", "y")),
 	}
 }
 

@@ -83,7 +83,7 @@ func hostileModels() []hostile {
 	var out []hostile
 	add := func(name, says string, make func(string) error) {
 		commands := readingModels
-		if len(out)%4 > 0 {
+		if len(out)%6 > 0 {
 			commands = commands[:1]
 		}
 		out = append(out, hostile{name: "onnx/" + name, file: "bad.onnx", says: says, make: make, commands: commands})
@@ -101,8 +101,11 @@ func hostileModels() []hostile {
 		out = append(out, hostile{name: "graph/" + name, file: "bad.onnx", make: graphFile(change), commands: []string{"inspect BAD"}, harmless: true})
 	}
 	for name, change := range sorted(endlessGraphs()) {
-		out = append(out, hostile{name: "endless/" + name, file: "bad.onnx", make: graphFile(change), says: "Vision Transformer", commands: []string{"inspect BAD",
-			"verify BAD model.onnx", "trace -m BAD --inputs batch.safetensors -o x.safetensors", "export BAD --batch 1 -o x.onnx"}})
+		commands := []string{"inspect BAD", "verify BAD model.onnx", "trace -m BAD --inputs batch.safetensors -o x.safetensors", "export BAD --batch 1 -o x.onnx"}
+		if len(out)%6 > 0 {
+			commands = commands[:1]
+		}
+		out = append(out, hostile{name: "endless/" + name, file: "bad.onnx", make: graphFile(change), says: "Vision Transformer", commands: commands})
 	}
 	out = append(out, hostile{name: "endless/a loop", file: "bad.onnx", make: graphFile(loop), says: "Loop", commands: []string{"verify BAD model.onnx",
 		"trace -m BAD --inputs batch.safetensors -o x.safetensors", "export BAD --batch 1 -o x.onnx"}})
