@@ -38,7 +38,7 @@ demo-model: runtime ## train the model that the demo embeds, anew
 fuzz: ## run every fuzz target for FUZZTIME
 	@grep -rEo --include='*_test.go' 'func Fuzz[A-Za-z0-9_]+' . | sed 's|:func | |' | while read -r file name; do \
 		echo "$$name in $${file%/*}"; \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$${file%/*}" || exit 1; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$${file%/*}" || exit 1; \
 	done
 
 lint: $(STATICCHECK) $(GOVULNCHECK) ## check formatting, vet, staticcheck, imports, known vulnerabilities

@@ -74,7 +74,7 @@ func Inspect(path string, convert Options, find FindOptions) (*Report, error) {
 		return nil, err
 	}
 	r.ExternalData, r.Precision = doc.ExternalFiles(), precisionOf(constantTensors(m.Graph))
-	if err := r.model(m, find); err != nil {
+	if err := r.model(path, m, find); err != nil {
 		return nil, err
 	}
 	if r.Source = "ONNX model"; r.Producer != "" {
@@ -108,7 +108,7 @@ func (r *Report) checkpoint(path string, convert Options, find FindOptions) erro
 		r.Grid, r.PrefixTokens, r.Pool = [2]int64{int64(g[0]), int64(g[1])}, int64(a.Prefix()), a.Pool
 		return r.blocked(path, err)
 	}
-	return r.model(m, find)
+	return r.model(path, m, find)
 }
 
 // architecture says what is known without a graph.
@@ -128,7 +128,7 @@ func (r *Report) blocked(path string, err error) error {
 	return nil
 }
 
-func (r *Report) model(m *onnx.Model, find FindOptions) error {
+func (r *Report) model(path string, m *onnx.Model, find FindOptions) error {
 	r.Opset, r.Producer = m.OpsetVersion(""), m.Producer
 	if m.ProducerVersion != "" {
 		r.Producer += " " + m.ProducerVersion
@@ -154,6 +154,9 @@ func (r *Report) model(m *onnx.Model, find FindOptions) error {
 		r.Preprocess = p
 	}
 	g, err := passes.Prepare(m)
+	if e := (*onnx.FormatError)(nil); errors.As(err, &e) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	if err != nil {
 		r.Problems = append(r.Problems, fmt.Sprintf("the graph can't be understood: %v", err))
 		return nil

@@ -204,7 +204,7 @@ func (w *view) put(name string, slot int, dims []int64, p part) bool {
 	case t == nil:
 		t = &viewed{dims: slices.Clone(dims)}
 		w.tensors[name] = t
-	case slot < len(t.parts) && t.parts[slot].source != "", len(dims) == 0 || !slices.Equal(dims[1:], t.dims[1:]):
+	case slot < len(t.parts) && t.parts[slot].source != "", len(dims) == 0 || len(t.dims) == 0 || !slices.Equal(dims[1:], t.dims[1:]):
 		return false
 	default:
 		t.dims[0] += dims[0]

@@ -112,3 +112,26 @@ func (s *fileScope) node(p *message, inner bool, later map[string]bool) {
 		s.c.operator(n, s.opsets)
 	}
 }
+
+// Endless refuses a file with a loop in its graph, in subgraphs or functions: it
+// may run without end, and no Vision Transformer has one.
+func (d *Document) Endless() error {
+	if n := d.root.endless(); n != nil {
+		return d.fail(faultAt(n, "node "+n.text(nodeName), "the operator Loop may have no end: the model isn't run"))
+	}
+	return nil
+}
+
+func (m *message) endless() *message {
+	if m.kind == "NodeProto" && m.text(nodeOp) == "Loop" {
+		return m
+	}
+	for i := range m.fields {
+		if sub := m.fields[i].sub; sub != nil {
+			if n := sub.endless(); n != nil {
+				return n
+			}
+		}
+	}
+	return nil
+}

@@ -1,11 +1,14 @@
 package onnx
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Document is an ONNX file as it lies on disk: a tree of its fields, which
@@ -42,23 +45,63 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read model: %w", err)
 	}
-	if info.IsDir() {
+	switch {
+	case info.IsDir():
 		return nil, &FormatError{File: path, Offset: -1, Problem: "it is a folder, expected an ONNX file"}
-	}
-	if info.Size() > fileLimits.bytes {
+	case !info.Mode().IsRegular(): // a device may have no end
+		return nil, &FormatError{File: path, Offset: -1, Problem: "it is no file, expected an ONNX file"}
+	case info.Size() > fileLimits.bytes:
 		return nil, tooBig(path, info.Size(), fileLimits)
 	}
-	var data []byte
-	if info.Mode().IsRegular() {
-		data = make([]byte, info.Size())
-		_, err = io.ReadFull(f, data)
-	} else {
-		data, err = io.ReadAll(io.LimitReader(f, fileLimits.bytes+1))
+	if err := skim(f, info.Size()); err != nil {
+		err.File = path
+		return nil, err
 	}
-	if err != nil {
+	data := make([]byte, info.Size())
+	if _, err = io.ReadFull(f, data); err != nil {
 		return nil, fmt.Errorf("read model %s: %w", path, err)
 	}
 	return data, nil
+}
+
+// skim looks for the end of what a large file says it holds, so that one that is
+// cut off isn't read first.
+func skim(r io.ReaderAt, size int64) *FormatError {
+	const (
+		large = 16 << 20
+		most  = 1000 // outermost fields
+		head  = 2 * binary.MaxVarintLen64
+	)
+	if size < large {
+		return nil
+	}
+	buf := make([]byte, head)
+	for pos, i := int64(0), 0; pos < size && i < most; i++ {
+		n, _ := r.ReadAt(buf, pos)
+		num, wire, tag := protowire.ConsumeTag(buf[:n])
+		if tag < 0 {
+			return nil // which the parser explains
+		}
+		if wire != protowire.BytesType {
+			value := protowire.ConsumeFieldValue(num, wire, buf[tag:n])
+			if value < 0 {
+				return nil
+			}
+			pos += int64(tag + value)
+			continue
+		}
+		length, varint := protowire.ConsumeVarint(buf[tag:n])
+		if varint < 0 {
+			return nil
+		}
+		pos += int64(tag + varint)
+		if length > uint64(size-pos) {
+			return &FormatError{Offset: pos, Where: schema["ModelProto"][num].name, Problem: fmt.Sprintf(
+				"the file is truncated: the field says %d bytes, %d are left", length, size-pos), Hint: "is the download incomplete?"}
+		}
+		pos += int64(length)
+	}
+	return nil
 }
 
 func tooBig(path string, size int64, l limits) *FormatError {

@@ -80,10 +80,11 @@ func (p *parser) message(kind string, start int, end uint64, stop, depth int) (*
 	return m, nil
 }
 
-// count is the number of fields that lie in data[start:stop], up to a fault.
+// count is the number of fields that lie in data[start:stop], up to a fault or
+// more than the limit.
 func (p *parser) count(start, stop int) int {
 	count := 0
-	for pos := start; pos < stop; count++ {
+	for pos := start; pos < stop && count <= p.limits.fields; count++ {
 		num, wire, n := protowire.ConsumeTag(p.data[pos:stop])
 		if n < 0 {
 			break

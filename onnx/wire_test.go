@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -170,5 +174,68 @@ func TestLimitsStopHugeFiles(t *testing.T) {
 	if _, err := parseDocument(many, "", "", limits{depth: 100, fields: 500, name: 100, bytes: 100}); err == nil ||
 		!strings.Contains(err.Error(), fmt.Sprintf("the file has %d bytes", len(many))) {
 		t.Errorf("a file over the size limit: %v", err)
+	}
+}
+
+// TestCutModelsFailQuickly cuts models at every percent.
+func TestCutModelsFailQuickly(t *testing.T) {
+	files, err := filepath.Glob("../pipeline/testdata/zoo/*/model.onnx")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no models in pipeline/testdata/zoo (%v)", err)
+	}
+	if large := "../../shared/oracle/vit-tiny/model.onnx"; fileExists(large) {
+		files = append(files, large)
+	}
+	dir := t.TempDir()
+	for _, path := range files {
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		cut := filepath.Join(dir, "cut.onnx")
+		if err := os.WriteFile(cut, whole, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for percent := 99; percent >= 0; percent-- {
+			if err := os.Truncate(cut, int64(len(whole)*percent/100)); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := ReadModel(cut)
+			if e := (*FormatError)(nil); !errors.As(err, &e) || e.File != cut {
+				t.Errorf("%d %% of %s: %v", percent, path, err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if took, mb := time.Since(start), int64(after.TotalAlloc-before.TotalAlloc)>>20; took > 20*time.Second || mb > 200+2*100*int64(len(whole))>>20 {
+			t.Errorf("100 cuts of %s took %v and %d MB", path, took, mb)
+		}
+	}
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// TestLargeFilesThatAreCutArentRead makes a file that says it has 1 GB more than
+// it has.
+func TestLargeFilesThatAreCutArentRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cut.onnx")
+	head := "\x08\x09" + string(protowire.AppendVarint([]byte{modelGraph<<3 | byte(protowire.BytesType)}, 1<<30))
+	if err := errors.Join(os.WriteFile(path, []byte(head), 0o666), os.Truncate(path, 512<<20)); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := ReadDocument(path)
+	runtime.ReadMemStats(&after)
+	if e := (*FormatError)(nil); !errors.As(err, &e) || !strings.Contains(err.Error(), "truncated") || e.Where != "graph" {
+		t.Errorf("it gives %v", err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("reading it took %d bytes", n)
 	}
 }

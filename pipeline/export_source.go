@@ -39,7 +39,11 @@ func (e *exporter) openModel(path string) error {
 // read reads an ONNX file, or makes a model of a checkpoint.
 func (e *exporter) read(path string) (*onnx.Model, *onnx.Document, error) {
 	if !models.IsCheckpoint(path) {
-		return onnx.ReadModel(path)
+		model, document, err := onnx.ReadModel(path)
+		if err == nil {
+			err = runnable(model, document)
+		}
+		return model, document, err
 	}
 	c, err := models.OpenCheckpoint(path)
 	if err != nil {

@@ -77,7 +77,10 @@ func (v *Verification) read(ctx context.Context, i int, path string, opt VerifyO
 	if m.SHA256, m.Bytes, err = s.sum(); err != nil {
 		return err
 	}
-	faults, remarks, graph := soundness(s.model, s.doc)
+	faults, remarks, graph, err := soundness(s.model, s.doc)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	for _, f := range faults {
 		v.fault(path, "%s", f)
 	}
@@ -123,7 +126,10 @@ func (v *Verification) readRun(ctx context.Context, s *subject, opt VerifyOption
 		if err != nil {
 			return err
 		}
-		faults, _, _ := soundness(model, doc)
+		faults, _, _, err := soundness(model, doc)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
 		for _, f := range faults {
 			v.fault(path, "%s", f)
 		}
@@ -166,8 +172,16 @@ func fileSum(path string) (string, int64, error) {
 
 // soundness applies the rules of ONNX's checker to a model as it is decoded and
 // as it lies in its file, and infers types and shapes on a copy that is raised
-// to the working dialect. It returns the copy, nil where it can't be raised.
-func soundness(m *onnx.Model, d *onnx.Document) (faults, remarks []string, raised *onnx.Graph) {
+// to the working dialect. It returns the copy, nil where it can't be raised. A
+// model that must not be run, as that might have no end, is an *onnx.FormatError.
+func soundness(m *onnx.Model, d *onnx.Document) (faults, remarks []string, raised *onnx.Graph, err error) {
+	if err := d.Endless(); err != nil {
+		return nil, nil, nil, err
+	}
+	raised, refusal := inWorkingDialect(m)
+	if beyond := (*onnx.FormatError)(nil); errors.As(refusal, &beyond) {
+		return nil, nil, nil, refusal
+	}
 	for _, p := range append(onnx.Check(m), d.Check()...) {
 		faults = append(faults, p.String())
 	}
@@ -177,26 +191,45 @@ func soundness(m *onnx.Model, d *onnx.Document) (faults, remarks []string, raise
 	for _, p := range onnx.Oddities(m) {
 		remarks = append(remarks, p.String())
 	}
-	if len(faults) > 0 {
-		return faults, remarks, nil
-	}
-	g, _ := m.Graph.Clone()
-	opset := m.OpsetVersion("")
-	err := passes.Inline(g, m.Bodies, opset)
-	if err == nil {
-		err = g.Sort()
-	}
-	if err == nil {
-		err = passes.Raise(g, opset)
-	}
 	var refused *passes.RaiseError
 	switch {
-	case errors.As(err, &refused):
-		return faults, append(remarks, "types and shapes were not inferred: "+err.Error()), nil
-	case err != nil:
-		return append(faults, "types and shapes: "+err.Error()), remarks, nil
+	case len(faults) > 0:
+		return faults, remarks, nil, nil
+	case errors.As(refusal, &refused):
+		return faults, append(remarks, "types and shapes were not inferred: "+refusal.Error()), nil, nil
+	case refusal != nil:
+		return append(faults, "types and shapes: "+refusal.Error()), remarks, nil, nil
 	}
-	return faults, remarks, g
+	return faults, remarks, raised, nil
+}
+
+// runnable refuses a model whose run might have no end or take all memory, by
+// an *onnx.FormatError.
+func runnable(m *onnx.Model, d *onnx.Document) error {
+	if err := d.Endless(); err != nil {
+		return err
+	}
+	_, err := inWorkingDialect(m)
+	if beyond := (*onnx.FormatError)(nil); errors.As(err, &beyond) {
+		return err
+	}
+	return nil
+}
+
+// inWorkingDialect raises and infers a copy of a model's graph.
+func inWorkingDialect(m *onnx.Model) (*onnx.Graph, error) {
+	g, _ := m.Graph.Clone()
+	opset := m.OpsetVersion("")
+	if err := passes.Inline(g, m.Bodies, opset); err != nil {
+		return nil, err
+	}
+	if err := g.Sort(); err != nil {
+		return nil, err
+	}
+	if err := passes.Raise(g, opset); err != nil {
+		return nil, err
+	}
+	return g, passes.Measure(g)
 }
 
 // secondReading compares every initializer with what another reader reads.

@@ -64,16 +64,20 @@ func (e *inputError) Unwrap() error { return e.err }
 // inputs checks that the files that a command is to read can be read.
 func inputs(paths ...string) error {
 	for _, p := range paths {
-		f, err := os.Open(p)
-		if errors.Is(err, fs.ErrNotExist) {
-			return &inputError{fmt.Errorf("%s: there is no such file or folder", p)}
-		} else if err != nil {
-			return &inputError{err}
-		}
-		info, err := f.Stat()
-		f.Close()
-		if err == nil && info.IsDir() {
+		info, err := os.Stat(p)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			err = fmt.Errorf("%s: there is no such file or folder", p)
+		case err != nil:
+		case info.IsDir():
 			err = fmt.Errorf("%s: it is a folder, expected a file", p)
+		case !info.Mode().IsRegular(): // opening a pipe waits
+			err = fmt.Errorf("%s: it is no file", p)
+		default:
+			var f *os.File
+			if f, err = os.Open(p); err == nil {
+				f.Close()
+			}
 		}
 		if err != nil {
 			return &inputError{err}

@@ -23,6 +23,7 @@ type hostile struct {
 	make     func(dir string) error
 	commands []string
 	harmless bool   // it changes nothing, and the command does its work
+	code     int    // that the commands exit with; 0: that of a bad input
 	says     string // parts of the message, separated by |
 }
 
@@ -36,7 +37,39 @@ var (
 )
 
 func hostileFiles() []hostile {
-	return slices.Concat(hostileCheckpoints(), hostileModels())
+	return slices.Concat(hostileCheckpoints(), hostileModels(), hostileTexts())
+}
+
+// hostileTexts are configurations and tables.
+func hostileTexts() []hostile {
+	laughs := "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+	for c := 'b'; c < 'k'; c++ {
+		laughs += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.Join(slices.Repeat([]string{fmt.Sprintf("*%c", c-1)}, 10), ","))
+	}
+	var out []hostile
+	for name, c := range sorted(map[string][2]string{
+		"a thousand million laughs": {laughs, "anchors"},
+		"a tag of Python":           {"model: !!python/object/apply:os.system ['touch pwned']\n", "tags"},
+		"deep lists":                {"model: " + strings.Repeat("[", 500_000), "bad.yaml"},
+		"deep mappings":             {strings.Repeat("{a: ", 250_000), "bad.yaml"},
+		"10 MB":                     {"model: " + strings.Repeat("x", 10<<20), "bad.yaml"},
+		"many keys":                 {strings.Join(names(100_000, "k%d: 1"), "\n"), "bad.yaml"},
+		"a number without an end":   {"batch: " + strings.Repeat("9", 1<<19), "batch"},
+		"zero bytes":                {"model: \x00\x00", "bad.yaml"},
+	}) {
+		out = append(out, hostile{name: "yaml/" + name, file: "bad.yaml", make: write("bad.yaml", c[0]), says: c[1], code: usage,
+			commands: []string{"finetune -c BAD -o run"}})
+	}
+	for name, c := range sorted(map[string][2]string{
+		"a field without an end": {"image,mask,label\n\"" + strings.Repeat("x", 1<<20), "bad.csv"},
+		"a path without an end":  {"image,mask,label\n" + strings.Repeat("x", 1<<20) + ",y,1\n", "bad.csv"},
+		"many columns":           {"image" + strings.Repeat(",", 1<<17) + "\n", "bad.csv"},
+		"a path of zero bytes":   {"image,mask,label\n\x00,y,1\n", "bad.csv"},
+	}) {
+		out = append(out, hostile{name: "csv/" + name, file: "bad.csv", make: write("bad.csv", c[0]), says: c[1],
+			commands: []string{"finetune -c c.yaml --set data.layout=csv --set data.labels=csv --set data.csv=BAD -o run"}})
+	}
+	return out
 }
 
 func hostileCheckpoints() []hostile {
@@ -46,7 +79,7 @@ func hostileCheckpoints() []hostile {
 		if kind == "folder" {
 			commands = readingFolders
 		}
-		if len(out)%4 > 0 { // one file of each reader goes through all of them
+		if len(out)%6 > 0 { // the others share their reader
 			commands = commands[:1]
 		}
 		out = append(out, hostile{name: kind + "/" + name, file: file, says: says, make: make, commands: commands})

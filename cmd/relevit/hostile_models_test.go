@@ -83,7 +83,7 @@ func hostileModels() []hostile {
 	var out []hostile
 	add := func(name, says string, make func(string) error) {
 		commands := readingModels
-		if len(out)%4 > 0 {
+		if len(out)%6 > 0 {
 			commands = commands[:1]
 		}
 		out = append(out, hostile{name: "onnx/" + name, file: "bad.onnx", says: says, make: make, commands: commands})
@@ -95,11 +95,20 @@ func hostileModels() []hostile {
 		add("data "+name, "initializer w|"+e.says, both(write("bad.onnx", modelOf(input("x", 1), node("Add", "x w", "y"), output("y"), tensor("w", e.dims, external(e.entries...)))), e.make))
 	}
 	for name, m := range sorted(hostileFunctions()) {
-		out = append(out, hostile{name: "function/" + name, file: "bad.onnx", make: write("bad.onnx", m.data()), commands: []string{"inspect BAD"}, harmless: true})
+		add("function "+name, "function", write("bad.onnx", m))
 	}
 	for name, change := range sorted(hostileGraphs()) {
 		out = append(out, hostile{name: "graph/" + name, file: "bad.onnx", make: graphFile(change), commands: []string{"inspect BAD"}, harmless: true})
 	}
+	for name, change := range sorted(endlessGraphs()) {
+		commands := []string{"inspect BAD", "verify BAD model.onnx", "trace -m BAD --inputs batch.safetensors -o x.safetensors", "export BAD --batch 1 -o x.onnx"}
+		if len(out)%6 > 0 {
+			commands = commands[:1]
+		}
+		out = append(out, hostile{name: "endless/" + name, file: "bad.onnx", make: graphFile(change), says: "Vision Transformer", commands: commands})
+	}
+	out = append(out, hostile{name: "endless/a loop", file: "bad.onnx", make: graphFile(loop), says: "Loop", commands: []string{"verify BAD model.onnx",
+		"trace -m BAD --inputs batch.safetensors -o x.safetensors", "export BAD --batch 1 -o x.onnx"}})
 	for percent := range 10 {
 		add(fmt.Sprintf("cut at %d0 %%", percent), "bad.onnx", func(dir string) error {
 			data, err := os.ReadFile(filepath.Join(dir, "model.onnx"))

@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -16,8 +17,8 @@ const (
 
 // Inline puts the bodies of model-local functions in place of the nodes that
 // call them, and those of the functions that they call. The graph, of that
-// ai.onnx opset, isn't inferred. Functions that have no end, unfold without
-// measure or hold control flow are a *RaiseError.
+// ai.onnx opset, isn't inferred. Functions that have no end or unfold without
+// measure are an *onnx.FormatError, those that hold control flow a *RaiseError.
 func Inline(g *onnx.Graph, functions []*onnx.Function, opset int64) error {
 	if len(functions) == 0 {
 		return nil
@@ -34,7 +35,11 @@ func Inline(g *onnx.Graph, functions []*onnx.Function, opset int64) error {
 	nodes := g.Nodes
 	g.Nodes = make([]*onnx.Node, 0, len(nodes))
 	for _, n := range nodes {
-		if err := in.node(n, nil); err != nil {
+		err := in.node(n, nil)
+		if beyond := (*onnx.FormatError)(nil); errors.As(err, &beyond) {
+			return err
+		}
+		if err != nil {
 			return &RaiseError{Node: n.Label(), Op: n.Op, Opset: opset, Reason: err.Error()}
 		}
 	}
@@ -60,7 +65,7 @@ func functionKey(domain, name string) [2]string {
 func (in *inlining) node(n *onnx.Node, stack []*onnx.Function) error {
 	in.visited++
 	if in.visited > inlineNodes {
-		return fmt.Errorf("its functions unfold to more than %d nodes", inlineNodes)
+		return beyondMeasure("node "+n.Label(), fmt.Sprintf("the functions unfold to more than %d nodes", inlineNodes))
 	}
 	f := in.functions[functionKey(n.Domain, n.Op)]
 	if f == nil {
@@ -68,7 +73,7 @@ func (in *inlining) node(n *onnx.Node, stack []*onnx.Function) error {
 		return nil
 	}
 	if slices.Contains(stack, f) || len(stack) >= inlineDepth {
-		return fmt.Errorf("node %s: function %s calls itself, or functions are nested deeper than %d", n.Label(), f.Name, inlineDepth)
+		return beyondMeasure("node "+n.Label(), fmt.Sprintf("function %s calls itself, or functions are nested deeper than %d", f.Name, inlineDepth))
 	}
 	if err := in.fits(n, f); err != nil {
 		return err

@@ -40,6 +40,7 @@ func prepare(m *onnx.Model, wide bool) (*onnx.Graph, error) {
 			adoptWeights(g, m.Graph)
 			return Fold(g)
 		},
+		func() error { return Measure(g) },
 		func() error { return Fuse(g) },
 	}
 	for _, step := range steps {

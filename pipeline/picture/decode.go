@@ -20,6 +20,11 @@ import (
 // MaxPixels is the largest picture that is decoded; the header is asked first.
 const MaxPixels = 200_000_000
 
+// densest is how many pixels a byte of a file can hold at most, where the format
+// has such a bound: deflate makes no more than 1032 bytes of one, an LZW code of
+// 12 bits no more than 4096 pixels, and each JPEG block takes a bit.
+var densest = map[string]int{"jpeg": 8 * 64, "png": 8 * 1032, "gif": 4096, "bmp": 8}
+
 // maxFileBytes bounds what is read of one image file.
 const maxFileBytes = 1 << 30
 
@@ -71,18 +76,20 @@ func use(path, doing string, decode func(data []byte) error) error {
 }
 
 func readAll(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, reason(err)
+	case info.IsDir():
+		return nil, errors.New("is a folder, not an image file")
+	case !info.Mode().IsRegular(): // opening a pipe waits
+		return nil, errors.New("is no file")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, reason(err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, reason(err)
-	}
-	if info.IsDir() {
-		return nil, errors.New("is a folder, not an image file")
-	}
 	if info.Size() > maxFileBytes {
 		return nil, fmt.Errorf("%w: file of %d bytes, at most %d are read", ErrTooLarge, info.Size(), maxFileBytes)
 	}
@@ -136,7 +143,7 @@ func decodeStandard(data []byte) (image.Image, error) {
 		}
 		return nil, explain(err)
 	}
-	if err := checkSize(config.Width, config.Height); err != nil {
+	if err := checkStated(config.Width, config.Height, format, len(data)); err != nil {
 		return nil, err
 	}
 	img, _, err := image.Decode(bytes.NewReader(data))
@@ -151,6 +158,18 @@ func explain(err error) error {
 		return fmt.Errorf("the file is truncated: %w", err)
 	}
 	return err
+}
+
+// checkStated checks a size that a file's header states, also against what so
+// many bytes can fill: memory is taken before their end shows.
+func checkStated(w, h int, format string, bytes int) error {
+	if err := checkSize(w, h); err != nil {
+		return err
+	}
+	if most, ok := densest[format]; ok && w*h/most > bytes {
+		return fmt.Errorf("the file is truncated: %s says %dx%d pixels, which %d bytes can't hold", format, w, h, bytes)
+	}
+	return nil
 }
 
 func checkSize(w, h int) error {
@@ -168,7 +187,7 @@ func (p *RGB) decodeJPEG(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := checkSize(config.Width, config.Height); err != nil {
+	if err := checkStated(config.Width, config.Height, "jpeg", len(data)); err != nil {
 		return err
 	}
 	img, err := jpeg.Decode(data, p.Pix)

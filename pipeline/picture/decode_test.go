@@ -3,8 +3,10 @@ package picture
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/gif"
@@ -12,6 +14,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -136,6 +139,48 @@ func TestBadFilesGiveOneErrorThatNamesTheFile(t *testing.T) {
 	_, err := ReadFile(filepath.Join(dir, "absent.png"))
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("absent file: %v", err)
+	}
+}
+
+// TestBombsTakeNoMemory decodes files of few bytes that say how large they are.
+func TestBombsTakeNoMemory(t *testing.T) {
+	sized := func(data []byte, at int, width int, big bool) []byte {
+		data = bytes.Clone(data)
+		for i := range 2 {
+			switch {
+			case big && width == 4:
+				binary.BigEndian.PutUint32(data[at+4*i:], 14000)
+			case big:
+				binary.BigEndian.PutUint16(data[at+2*i:], 14000)
+			case width == 4:
+				binary.LittleEndian.PutUint32(data[at+4*i:], 14000)
+			default:
+				binary.LittleEndian.PutUint16(data[at+2*i:], 14000)
+			}
+		}
+		return data
+	}
+	img := image.NewGray(image.Rect(0, 0, 8, 8))
+	p := encodeWith(t, func(b *bytes.Buffer) error { return png.Encode(b, img) })
+	sum := crc32.ChecksumIEEE(sized(p, 16, 4, true)[12:29])
+	j := encodeWith(t, func(b *bytes.Buffer) error { return stdjpeg.Encode(b, img, nil) })
+	for name, data := range map[string][]byte{
+		"png":  append(sized(p, 16, 4, true)[:29], append(binary.BigEndian.AppendUint32(nil, sum), p[33:]...)...),
+		"jpeg": sized(j, bytes.Index(j, []byte{0xff, 0xc0})+5, 2, true),
+		"gif":  sized(encodeWith(t, func(b *bytes.Buffer) error { return gif.Encode(b, img, nil) }), 6, 2, false),
+		"bmp":  sized(encodeWith(t, func(b *bytes.Buffer) error { return bmp.Encode(b, img) }), 18, 4, false),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := new(RGB).Decode(data)
+		masked := new(Gray).DecodeMask(data, MaskOptions{})
+		runtime.ReadMemStats(&after)
+		if err == nil || masked == nil || !strings.Contains(err.Error(), "14000x14000") {
+			t.Errorf("%s: %v, as a mask %v", name, err, masked)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+			t.Errorf("%s took %d bytes", name, n)
+		}
 	}
 }
 
