@@ -75,19 +75,12 @@ type Explained struct {
 // NewExplainer derives what the model doesn't have and opens a session. A model
 // of fixed batch size is run at that size, any other at the given one.
 func NewExplainer(m *Model, batch int, o RelevanceOptions, opt ort.Options) (*Explainer, error) {
-	source := m.Source
-	ends, ok := RelevanceOf(source)
-	if !ok {
-		o.Find = m.Find
-		var err error
-		if source, err = WithRelevance(source, o); err != nil {
-			return nil, fmt.Errorf("%s: %w", m.Path, err)
-		}
-		ends, _ = RelevanceOf(source)
+	source, ends, err := m.withRelevance(o)
+	if err != nil {
+		return nil, err
 	}
 	x := &Explainer{Batch: batch, Size: m.Preprocess.Size, ends: ends}
 	opt.Name = m.Path
-	var err error
 	if x.session, err = openModel(source, opt); err != nil {
 		return nil, err
 	}
