@@ -236,11 +236,10 @@ func testExplains(t *testing.T, model string, files []string, classes int64) {
 	}
 	b := openTab(t, with(Handler(written(t, Options{Models: []string{model}})), filepath.Dir(files[0])))
 	evaluate[chromedp.Void](b, `
-		const { Models } = await import('./models.js');
-		const settings = await (await fetch('models.json')).json();
-		window.models = new Models();
-		window.model = settings.models[0];
-		await models.load(model);`, nil)
+		const { Model } = await import('./models.js');
+		const { models } = await (await fetch('models.json')).json();
+		window.model = new Model(models[0]);
+		await model.load();`, nil)
 	for _, batch := range []int{1, 2, 7} {
 		own := make([]int64, batch)
 		for i := range own {
@@ -257,10 +256,11 @@ func testExplains(t *testing.T, model string, files []string, classes int64) {
 				}
 				got := evaluate[struct{ Scores, Maps string }](b, `
 					const { crop, decode, tensor } = await import('./picture.js');
-					const read = async (name) => tensor(crop(await decode(await (await fetch('pictures/' + name)).blob()), model.preprocess), model.preprocess);
+					const { preprocess } = model.settings;
+					const read = async (name) => tensor(crop(await decode(await (await fetch('pictures/' + name)).blob()), preprocess), preprocess);
 					const images = [];
 					for (const name of given.names) images.push(await read(name));
-					const found = await models.explain(0, images, model.preprocess.input_size.slice(1), given.targets);
+					const found = await model.explain(images, given.targets);
 					const text = (array) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength).toBase64();
 					return { Scores: text(found.logits), Maps: text(found.maps) };`,
 					map[string]any{"names": names, "targets": targets})

@@ -1,18 +1,17 @@
 // The page: takes pictures, asks the models, shows what they see.
 import { colour, paint } from './colour.js';
-import { Models, probabilities, top } from './models.js';
+import { Model, probabilities, top } from './models.js';
 import { crop, decode, tensor } from './picture.js';
 
 const $ = (id) => document.getElementById(id);
 const PREDICTED = -1;
 
-const models = new Models();
-let columns = []; // of the models of models.json: {model, index, figure}
+const columns = []; // of the models: {model, settings, figure}
 let current; // the picture that is shown
 let target = PREDICTED; // the class that is explained
 
 const percent = (p) => (p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : `${(100 * p).toFixed(1)} %`);
-const nameOf = (c) => columns[0].model.names?.[c] || `class ${c}`;
+const nameOf = (c) => columns[0].settings.names?.[c] || `class ${c}`;
 
 function say(text) {
   $('status').textContent = text;
@@ -34,38 +33,39 @@ async function start() {
   say('Loading the models …');
   const answer = await fetch('models.json');
   if (!answer.ok) throw new Error(`models.json can’t be loaded (${answer.status}): write the folder again by relevit web`);
-  const settings = await answer.json();
+  const { models } = await answer.json();
   $('progress').hidden = false;
-  for (const model of settings.models) {
-    const index = await models.load(model, (loaded, bytes) => {
+  for (const settings of models) {
+    const model = new Model(settings);
+    await model.load((loaded, bytes) => {
       Object.assign($('progress'), { max: bytes, value: loaded });
-      say(loaded < bytes ? `Loading ${model.source} (${(bytes / 1e6).toFixed(0)} MB) …` : `Preparing ${model.source} …`);
+      say(loaded < bytes ? `Loading ${settings.source} (${(bytes / 1e6).toFixed(0)} MB) …` : `Preparing ${settings.source} …`);
     });
-    columns.push({ model, index, figure: addColumn(model) });
+    columns.push({ model, settings, figure: addColumn(settings) });
   }
   $('progress').hidden = true;
   $('columns').classList.toggle('pair', columns.length > 1);
-  $('classes').append(...Array.from({ length: columns[0].model.classes }, (_, c) => element('option', { value: nameOf(c) })));
+  $('classes').append(...Array.from({ length: columns[0].settings.classes }, (_, c) => element('option', { value: nameOf(c) })));
   paint($('legend').querySelector('canvas'), 120, 1, (x) => colour(x / 119));
-  for (const { model } of columns) {
-    const file = [model.model, model.data].filter(Boolean);
-    $('facts').append(element('dt', { textContent: model.title }), element('dd', {},
-      `${model.source}, ${model.preprocess.input_size.slice(1).join('×')} pixels, ${model.preprocess.interpolation}`,
-      ...file.flatMap((f) => [element('br'), `${f.name}: SHA-256 ${f.sha256}`])));
+  for (const { title, source, preprocess, model, data } of models) {
+    $('facts').append(element('dt', { textContent: title }), element('dd', {},
+      `${source}, ${preprocess.input_size.slice(1).join('×')} pixels, ${preprocess.interpolation}`,
+      ...[model, data].filter(Boolean).flatMap((f) => [element('br'), `${f.name}: SHA-256 ${f.sha256}`])));
   }
   $('opacity').oninput();
   say('Ready.');
 }
 
-function addColumn(model) {
+function addColumn({ title, source }) {
   const figure = $('column').content.firstElementChild.cloneNode(true);
-  figure.querySelector('h2').append(model.title, element('small', { textContent: model.source }));
+  figure.querySelector('h2').append(title, element('small', { textContent: source }));
   $('columns').append(figure);
   return figure;
 }
 
 /** take shows the first of the files, and explains all of them in order. */
 async function take(files) {
+  $('results').ariaBusy = 'true';
   if (!(await ready)) return;
   $('error').hidden = true;
   const added = [];
@@ -77,13 +77,16 @@ async function take(files) {
       fail(name, error);
     }
   }
-  if (added.length === 0) return;
+  if (added.length === 0) {
+    $('results').ariaBusy = 'false';
+    return;
+  }
   document.body.classList.add('used');
   $('results').hidden = false;
   for (const picture of added) addThumbnail(picture);
   await show(added[0]);
   for (const picture of added) {
-    for (const column of columns) await explain(column, picture, PREDICTED);
+    for (const column of columns) await explain(column, picture, PREDICTED).catch(() => {}); // show says it
   }
 }
 
@@ -96,18 +99,18 @@ function addThumbnail(picture) {
 }
 
 /** seenBy is the picture as a model sees it. */
-function seenBy({ model, index }, picture) {
-  if (!picture.seen.has(index)) picture.seen.set(index, crop(picture.pixels, model.preprocess));
-  return picture.seen.get(index);
+function seenBy({ model, settings }, picture) {
+  if (!picture.seen.has(model)) picture.seen.set(model, crop(picture.pixels, settings.preprocess));
+  return picture.seen.get(model);
 }
 
 /** explain gives what a model finds in a picture, and computes it once:
  * {p, order, target, map, seconds}. */
 function explain(column, picture, target) {
-  const key = `${column.index}/${target}`;
+  const { model, settings } = column;
+  const key = `${settings.title} ${target}`;
   if (!picture.found.has(key)) {
-    const seen = seenBy(column, picture);
-    const asked = models.explain(column.index, [tensor(seen, column.model.preprocess)], [seen.height, seen.width], [target]);
+    const asked = model.explain([tensor(seenBy(column, picture), settings.preprocess)], [target]);
     picture.found.set(key, asked.then(({ logits, maps, seconds }) => {
       const p = probabilities(logits);
       const order = top(p, 5);
@@ -137,10 +140,10 @@ async function show(picture, shown = target) {
       const found = await explain(column, picture, shown);
       if (stale()) return;
       draw(column, picture, found);
-      lines.push(`${column.model.title}: ${nameOf(found.order[0])}, ${percent(found.p[found.order[0]])}`);
+      lines.push(`${column.settings.title}: ${nameOf(found.order[0])}, ${percent(found.p[found.order[0]])}`);
     } catch (error) {
       if (stale()) return;
-      fail(column.model.source, error);
+      fail(column.settings.source, error);
     }
     column.figure.classList.remove('busy');
   }
@@ -150,16 +153,16 @@ async function show(picture, shown = target) {
 
 /** draw fills a model's column. */
 function draw(column, picture, { p, order, target, map, seconds }) {
-  const { model, figure } = column;
+  const { settings, figure } = column;
   const { width, height, pixels } = seenBy(column, picture);
   paint(figure.querySelector('.crop'), width, height, (i) => pixels.subarray(3 * i, 3 * i + 3));
   const canvas = figure.querySelector('.map');
   paint(canvas, width, height, (i) => colour(map[i]));
   canvas.role = 'img';
-  canvas.ariaLabel = `Relevance for ${nameOf(target)} by ${model.title}, over the picture`;
+  canvas.ariaLabel = `Relevance for ${nameOf(target)} by ${settings.title}, over the picture`;
   const flat = !map.some((v) => v > 0);
   figure.querySelector('figcaption').replaceChildren('relevance for ', element('strong', { textContent: nameOf(target) }),
-    flat ? ': the same everywhere' : ` in ${seconds.toFixed(2)} s`);
+    flat ? ': the same everywhere' : element('span', { textContent: ` in ${seconds.toFixed(2)} s` }));
   const listed = order.includes(target) ? order : [...order, target];
   figure.querySelector('ol').replaceChildren(...listed.map((c) => {
     const button = element('button', { type: 'button', ariaPressed: String(c === target), onclick: () => show(current, c) },
@@ -171,7 +174,7 @@ function draw(column, picture, { p, order, target, map, seconds }) {
 
 /** classOf reads a class by name or number; -1 if it is none. */
 function classOf(text) {
-  const { classes } = columns[0].model;
+  const { classes } = columns[0].settings;
   for (let c = 0; c < classes; c++) if (nameOf(c) === text || String(c) === text) return c;
   return -1;
 }
@@ -182,6 +185,7 @@ $('chooser').onsubmit = (event) => {
   const c = text === '' ? PREDICTED : classOf(text);
   if (text !== '' && c < 0) fail(`“${text}”`, new Error('the models have no class of that name or number'));
   else if (current) show(current, c);
+  $('class').select();
 };
 $('chooser').onreset = () => current && show(current, PREDICTED);
 

@@ -1,19 +1,20 @@
 // The models of this folder, as the page's thread sees them.
 
-/** Models asks the worker to load and run models. */
-export class Models {
+/** Model is a model of models.json, which a worker loads and runs. */
+export class Model {
   #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
   #asked = new Map(); // by id
   #id = 0;
   #broken = null; // why the worker doesn't run
 
-  constructor() {
+  constructor(settings) {
+    this.settings = settings;
     this.#worker.onmessage = ({ data }) => {
       const asked = this.#asked.get(data.id);
-      if (data.loaded !== undefined) return asked.progress?.(data.loaded, data.bytes);
+      if (data.loaded !== undefined) return asked?.progress?.(data.loaded, data.bytes);
       this.#asked.delete(data.id);
-      if (data.error !== undefined) asked.reject(new Error(data.error));
-      else asked.resolve(data.result);
+      if (data.error !== undefined) asked?.reject(new Error(data.error));
+      else asked?.resolve(data.result);
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
@@ -32,17 +33,18 @@ export class Models {
     });
   }
 
-  /** load returns the index by which a model of models.json is explained. */
-  load(model, progress) {
-    return this.#ask({ op: 'load', model }, [], progress);
+  /** load fetches the model; progress hears of the bytes that came, and of how many there are. */
+  load(progress) {
+    return this.#ask({ op: 'load', model: this.settings }, [], progress);
   }
 
-  /** explain runs a model on images, (3,H,W) float32 each, for a class each:
-   * {logits (B,C), maps (B,H,W), seconds}. A target of -1 is the predicted class. */
-  explain(index, images, [height, width], targets) {
-    const all = new Float32Array(images.length * 3 * height * width);
+  /** explain looks at images, (3,H,W) float32 each, for a class each, or for
+   * one: {logits (B,C), maps (B,H,W), seconds}. A target of -1 is the predicted class. */
+  explain(images, targets) {
+    const [channels, height, width] = this.settings.preprocess.input_size;
+    const all = new Float32Array(images.length * channels * height * width);
     images.forEach((image, i) => all.set(image, i * image.length));
-    return this.#ask({ op: 'explain', index, images: all, shape: [images.length, 3, height, width], targets }, [all.buffer]);
+    return this.#ask({ op: 'explain', images: all, shape: [images.length, channels, height, width], targets }, [all.buffer]);
   }
 }
 

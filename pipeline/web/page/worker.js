@@ -1,13 +1,14 @@
-// Runs models by onnxruntime-web, beside the page's own thread, one request
-// after the other: {id, op: 'load' | 'explain', ...} is answered by
-// {id, result} or {id, error}; loading also tells {id, loaded, bytes}.
+// Runs a model by onnxruntime-web, beside the page's own thread and in a memory
+// of its own, one request after the other: {id, op: 'load' | 'explain', ...} is
+// answered by {id, result} or {id, error}; loading also tells {id, loaded, bytes}.
 import * as ort from './ort.wasm.bundle.min.mjs';
 
 ort.env.logLevel = 'error';
 // Threads need memory that is shared, which needs isolation from other origins.
 ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 8) : 1;
 
-const sessions = [];
+let session;
+let ends; // of the model
 
 const operations = {
   async load({ model }, tell) {
@@ -16,13 +17,12 @@ const operations = {
     const read = async (file) => fetchFile(file, (n) => tell({ loaded: (loaded += n), bytes }));
     const options = { executionProviders: ['wasm'], graphOptimizationLevel: 'all' };
     if (model.data) options.externalData = [{ path: model.data.name, data: await read(model.data) }];
-    const session = await ort.InferenceSession.create(await read(model.model), options);
-    return sessions.push({ session, ends: model.ends }) - 1;
+    session = await ort.InferenceSession.create(await read(model.model), options);
+    ends = model.ends;
   },
 
   /** images (B,3,H,W) float32 flat, targets a class each or one, -1 for the predicted one. */
-  async explain({ index, images, shape, targets }) {
-    const { session, ends } = sessions[index];
+  async explain({ images, shape, targets }) {
     const feeds = {
       [ends.image]: new ort.Tensor('float32', images, shape),
       [ends.target]: new ort.Tensor('int64', BigInt64Array.from(targets, BigInt), [targets.length]),
