@@ -52,10 +52,11 @@ const (
 
 // A browser's WebAssembly has 4 GiB of memory at most, and onnxruntime-web needs
 // more than twice the weights: models of 1540 MB load and run, of 1795 MB don't.
-const (
-	mostWeights   = 1500 << 20 // bytes
-	insideWeights = 256 << 20  // bytes up to which they lie in the model's file; a data file is held once less
-)
+const mostWeights = 1500 << 20 // bytes
+
+// insideWeights is up to how many bytes of weights lie in the model's file. A
+// data file is held in memory once less.
+var insideWeights int64 = 256 << 20
 
 // writeModel writes a model with relevance into the page's folder.
 func (o Options) writeModel(dir, path, title string) (*Model, error) {

@@ -108,6 +108,29 @@ func TestPageResamplesLikePIL(t *testing.T) {
 	}
 }
 
+// TestPageDecodesPhotographsLikePIL compares JPEG files' pixels. It holds in
+// Chromium, whose decoder is PIL's; the standard leaves decoders some freedom.
+func TestPageDecodesPhotographsLikePIL(t *testing.T) {
+	pets := shared(t, "data", "pets", "images")
+	b := openTab(t, with(Handler(written(t, Options{Models: []string{tiny(t, smallArchitecture)}})), pets))
+	files, err := filepath.Glob(filepath.Join(pets, "*.jpg"))
+	if err != nil || len(files) < 10 {
+		t.Fatalf("pets: %d, %v", len(files), err)
+	}
+	for _, f := range files[:10] {
+		want, err := picture.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := decoded(t, evaluate[string](b, `
+			const { decode } = await import('./picture.js');
+			return (await decode(await (await fetch('pictures/' + given)).blob())).pixels.toBase64();`, filepath.Base(f)))
+		if n := differing(got, want.Pix); n > 0 {
+			t.Errorf("%s: %d of %d samples differ", filepath.Base(f), n, len(want.Pix))
+		}
+	}
+}
+
 func preprocessings() (out []picture.Preprocess) {
 	for f := picture.Bilinear; f <= picture.Nearest; f++ {
 		p := picture.PaperEval(48, 48)
@@ -184,7 +207,8 @@ const float32Errors = 10
 // one class, and for another class of each picture.
 func TestPageExplainsLikeTheCommandLine(t *testing.T) {
 	orttest.Need(t)
-	t.Run("a small model", func(t *testing.T) {
+	t.Run("a small model with its weights beside it", func(t *testing.T) {
+		beside(t)
 		dir := t.TempDir()
 		var files []string
 		for i := range 7 {

@@ -116,6 +116,33 @@ func TestFolderHoldsAllThatThePageNeeds(t *testing.T) {
 	}
 }
 
+// beside keeps all weights in data files for the time of a test.
+func beside(t *testing.T) {
+	former := insideWeights
+	insideWeights = 0
+	t.Cleanup(func() { insideWeights = former })
+}
+
+func TestManyWeightsLieBesideTheModel(t *testing.T) {
+	beside(t)
+	out := filepath.Join(t.TempDir(), "page")
+	if _, err := Write(t.Context(), Options{Models: []string{tiny(t, smallArchitecture)}, Output: out, Runtime: pretend(t)}); err != nil {
+		t.Fatal(err)
+	}
+	m := settings(t, out).Models[0]
+	if m.Data == nil {
+		t.Fatal("the page isn't told of a data file")
+	}
+	for _, f := range []ModelFile{m.Model, *m.Data} {
+		if got, err := describe(out, f.Name); err != nil || got != f {
+			t.Errorf("%+v is described as %+v, %v", got, f, err)
+		}
+	}
+	if _, _, err := onnx.ReadModel(filepath.Join(out, m.Model.Name)); err != nil || m.Data.Name != "model.data" {
+		t.Errorf("data file %s: %v", m.Data.Name, err)
+	}
+}
+
 // TestPageNamesNoOtherServer looks for addresses in what a browser loads of ours.
 func TestPageNamesNoOtherServer(t *testing.T) {
 	address := regexp.MustCompile(`(?:https?:)?//[a-z]+[.:/]`)
