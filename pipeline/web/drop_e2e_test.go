@@ -193,18 +193,23 @@ func (b *tab) screenshot(path string) {
 }
 
 // TestPageWorksFromAnyServer opens it from a server without the headers that
-// give threads.
+// give threads, and drops a picture beside a file that is none.
 func TestPageWorksFromAnyServer(t *testing.T) {
 	orttest.Need(t)
 	dir := t.TempDir()
-	if err := noise(50, 60).SavePNG(filepath.Join(dir, "noise.png")); err != nil {
+	if err := cmp.Or(noise(50, 60).SavePNG(filepath.Join(dir, "noise.png")), os.WriteFile(filepath.Join(dir, "text.png"), []byte("no picture"), 0o666)); err != nil {
 		t.Fatal(err)
 	}
 	page := written(t, Options{Models: []string{tiny(t, smallArchitecture)}})
 	b := openTab(t, with(http.FileServer(http.Dir(page)), dir))
-	b.drop("noise.png")
+	b.drop("noise.png", "text.png")
+	b.wait(`document.querySelectorAll('ol button').length > 0`)
+	b.wait(`!document.querySelector('#error').hidden`)
 	if c := b.columns(); len(c) != 1 || !regexp.MustCompile(`^class \d \d+(\.\d)? %$`).MatchString(c[0].Classes[0]) {
-		t.Errorf("the page shows %+v; error %q", c, b.text("#error"))
+		t.Errorf("the page shows %+v", c)
+	}
+	if text := b.text("#error"); !strings.HasPrefix(text, "text.png: this browser can’t read it") {
+		t.Errorf("error %q", text)
 	}
 }
 

@@ -7,7 +7,7 @@ const $ = (id) => document.getElementById(id);
 const PREDICTED = -1;
 
 const columns = []; // of the models: {model, settings, figure}
-let current; // the picture that is shown
+let current; // the picture that is shown: {name, url, size, thumbnail, seen by each model, found by class}
 let target = PREDICTED; // the class that is explained
 
 const percent = (p) => (p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : `${(100 * p).toFixed(1)} %`);
@@ -69,14 +69,18 @@ async function take(files) {
   if (!(await ready)) return;
   $('error').hidden = true;
   const added = [];
+  let broken; // the last file that is no picture
   for (const file of files) {
     const name = file.name || 'the pasted picture';
     try {
-      added.push({ name, url: URL.createObjectURL(file), pixels: await decode(file), seen: new Map(), found: new Map() });
+      const whole = await decode(file);
+      const seen = new Map(columns.map(({ model, settings }) => [model, crop(whole, settings.preprocess)]));
+      added.push({ name, url: URL.createObjectURL(file), size: `${whole.width}×${whole.height}`, seen, found: new Map() });
     } catch (error) {
-      fail(name, error);
+      broken = [name, error];
     }
   }
+  if (broken) fail(...broken);
   if (added.length === 0) {
     $('results').ariaBusy = 'false';
     return;
@@ -85,6 +89,7 @@ async function take(files) {
   $('results').hidden = false;
   for (const picture of added) addThumbnail(picture);
   await show(added[0]);
+  if (broken) fail(...broken); // show began anew
   for (const picture of added) {
     for (const column of columns) await explain(column, picture, PREDICTED).catch(() => {}); // show says it
   }
@@ -98,19 +103,13 @@ function addThumbnail(picture) {
   $('strip').hidden = $('strip').childElementCount < 2;
 }
 
-/** seenBy is the picture as a model sees it. */
-function seenBy({ model, settings }, picture) {
-  if (!picture.seen.has(model)) picture.seen.set(model, crop(picture.pixels, settings.preprocess));
-  return picture.seen.get(model);
-}
-
 /** explain gives what a model finds in a picture, and computes it once:
  * {p, order, target, map, seconds}. */
 function explain(column, picture, target) {
   const { model, settings } = column;
   const key = `${settings.title} ${target}`;
   if (!picture.found.has(key)) {
-    const asked = model.explain([tensor(seenBy(column, picture), settings.preprocess)], [target]);
+    const asked = model.explain([tensor(picture.seen.get(model), settings.preprocess)], [target]);
     picture.found.set(key, asked.then(({ logits, maps, seconds }) => {
       const p = probabilities(logits);
       const order = top(p, 5);
@@ -128,7 +127,7 @@ async function show(picture, shown = target) {
   $('error').hidden = true;
   for (const button of $('strip').children) button.ariaPressed = String(button === picture.thumbnail);
   $('picture').src = picture.url;
-  $('original').querySelector('figcaption').textContent = `${picture.name}, ${picture.pixels.width}×${picture.pixels.height}`;
+  $('original').querySelector('figcaption').textContent = `${picture.name}, ${picture.size}`;
   $('predicted').hidden = target === PREDICTED;
   $('class').value = target === PREDICTED ? '' : nameOf(target);
   $('results').ariaBusy = 'true';
@@ -153,8 +152,8 @@ async function show(picture, shown = target) {
 
 /** draw fills a model's column. */
 function draw(column, picture, { p, order, target, map, seconds }) {
-  const { settings, figure } = column;
-  const { width, height, pixels } = seenBy(column, picture);
+  const { model, settings, figure } = column;
+  const { width, height, pixels } = picture.seen.get(model);
   paint(figure.querySelector('.crop'), width, height, (i) => pixels.subarray(3 * i, 3 * i + 3));
   const canvas = figure.querySelector('.map');
   paint(canvas, width, height, (i) => colour(map[i]));
@@ -164,12 +163,15 @@ function draw(column, picture, { p, order, target, map, seconds }) {
   figure.querySelector('figcaption').replaceChildren('relevance for ', element('strong', { textContent: nameOf(target) }),
     flat ? ': the same everywhere' : element('span', { textContent: ` in ${seconds.toFixed(2)} s` }));
   const listed = order.includes(target) ? order : [...order, target];
-  figure.querySelector('ol').replaceChildren(...listed.map((c) => {
+  const list = figure.querySelector('ol');
+  const focused = list.contains(document.activeElement);
+  list.replaceChildren(...listed.map((c) => {
     const button = element('button', { type: 'button', ariaPressed: String(c === target), onclick: () => show(current, c) },
       element('span', { textContent: nameOf(c) }), element('span', { className: 'share', textContent: percent(p[c]) }));
     button.style.setProperty('--share', percent(p[c]).replace(' ', ''));
     return element('li', {}, button);
   }));
+  if (focused) list.querySelector('[aria-pressed=true]').focus();
 }
 
 /** classOf reads a class by name or number; -1 if it is none. */
