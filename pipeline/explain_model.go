@@ -107,15 +107,15 @@ type Explained struct {
 // NewExplainer derives what the model doesn't have and opens a session. A model
 // of fixed batch size is run at that size, any other at the given one.
 func NewExplainer(m *Model, batch, startLayer int, opt ort.Options) (*Explainer, error) {
-	source, err := m.withRelevance(startLayer)
+	source, ends, err := m.withRelevance(RelevanceOptions{StartLayer: startLayer})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", m.Path, err)
+		return nil, err
 	}
-	x := &Explainer{Batch: batch, Size: m.Preprocess.Size}
-	x.ends, _ = RelevanceOf(source)
-	source.Graph = onlyEnds(source.Graph, x.ends)
+	x := &Explainer{Batch: batch, Size: m.Preprocess.Size, ends: ends}
+	reduced := *source
+	reduced.Graph = onlyEnds(source.Graph, ends)
 	opt.Name = m.Path
-	if x.session, err = openModel(source, opt); err != nil {
+	if x.session, err = openModel(&reduced, opt); err != nil {
 		return nil, err
 	}
 	if err := x.allocate(); err != nil {
@@ -123,17 +123,6 @@ func NewExplainer(m *Model, batch, startLayer int, opt ort.Options) (*Explainer,
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
 	return x, nil
-}
-
-// withRelevance is the user's model with relevance, which it may have already.
-func (m *Model) withRelevance(startLayer int) (*onnx.Model, error) {
-	if _, ok := RelevanceOf(m.Source); ok {
-		source := *m.Source
-		return &source, nil
-	}
-	o := RelevanceOptions{Find: m.Find, StartLayer: startLayer}
-	o.Find.Output = m.Focus.Output // of the user's graph, which may have several
-	return WithRelevance(m.Source, o)
 }
 
 // onlyEnds returns a copy of a graph with only what the ends need: a text tower

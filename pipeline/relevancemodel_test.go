@@ -34,15 +34,26 @@ func withRelevance(t testing.TB, path string, o RelevanceOptions) relevanceRun {
 
 func openRelevance(t testing.TB, source *onnx.Model, o RelevanceOptions) relevanceRun {
 	t.Helper()
+	return openExtended(t, extend(t, source, o))
+}
+
+func extend(t testing.TB, source *onnx.Model, o RelevanceOptions) *onnx.Model {
+	t.Helper()
 	extended, err := WithRelevance(source, o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return extended
+}
+
+// openExtended opens a model with relevance.
+func openExtended(t testing.TB, extended *onnx.Model) relevanceRun {
+	t.Helper()
 	data, err := extended.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := relevanceRun{TB: t, channelsLast: source.Graph.Inputs[0].Shape[3].Is(3)}
+	r := relevanceRun{TB: t, channelsLast: extended.Graph.Inputs[0].Shape[3].Is(3)}
 	var ok bool
 	if r.ends, ok = RelevanceOf(extended); !ok {
 		t.Fatal("the model doesn't name its ends")

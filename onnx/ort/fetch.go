@@ -36,7 +36,12 @@ func fetchPip(ctx context.Context, b build, dir string, progress io.Writer) (str
 }
 
 func fetchNpm(ctx context.Context, b build, dir string, _ io.Writer) (string, error) {
-	if err := run(ctx, dir, nil, "npm", "pack", "--silent", "onnxruntime-node@"+b.version); err != nil {
+	return fetchNpmPackage(ctx, "onnxruntime-node@"+b.version, dir)
+}
+
+// fetchNpmPackage downloads a package, given as name@version, into dir.
+func fetchNpmPackage(ctx context.Context, pack, dir string) (string, error) {
+	if err := run(ctx, dir, nil, "npm", "pack", "--silent", pack); err != nil {
 		return "", joined("npm", []error{err})
 	}
 	return only(dir, "*.tgz")
