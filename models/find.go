@@ -133,7 +133,7 @@ func (f *finder) note(format string, args ...any) {
 func (f *finder) spread(v *onnx.Value) {
 	f.data[v] = true
 	for _, n := range f.g.Nodes {
-		if n.Op == "Shape" || n.Op == "Size" || !slices.ContainsFunc(n.Inputs, func(v *onnx.Value) bool { return v != nil && f.data[v] }) {
+		if n.Op == "Shape" || n.Op == "Size" || !slices.ContainsFunc(slices.Concat(n.Inputs, n.Captures), func(v *onnx.Value) bool { return v != nil && f.data[v] }) {
 			continue
 		}
 		for _, o := range n.Outputs {
@@ -156,7 +156,7 @@ func ancestors(vs ...*onnx.Value) map[*onnx.Value]bool {
 		}
 		seen[v] = true
 		if v.Node != nil {
-			stack = append(stack, v.Node.Inputs...)
+			stack = append(append(stack, v.Node.Inputs...), v.Node.Captures...)
 		}
 	}
 	return seen

@@ -26,6 +26,7 @@ func (f *finder) ends() error {
 		f.problem("%s", noPicture(f.g.Inputs))
 		return nil
 	}
+	f.control()
 	f.s.Image = images[0]
 	f.s.ChannelsLast, _ = pictureLayout(images[0].Shape)
 	f.spread(images[0])
@@ -33,6 +34,18 @@ func (f *finder) ends() error {
 		f.note("of the inputs %s the first is taken for the picture", list(images))
 	}
 	return f.logits()
+}
+
+// control reports the first node whose work is hidden in a graph of its own.
+func (f *finder) control() {
+	for _, n := range f.g.Nodes {
+		for _, a := range n.Attrs {
+			if _, ok := a.Value.(onnx.Opaque); ok {
+				f.problem("node %s (%s) holds a subgraph (%s), into which relevit doesn't look: export the model without control flow", n.Label(), n.Op, a.Name)
+				return
+			}
+		}
+	}
 }
 
 // noPicture says why no input is a picture.

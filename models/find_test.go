@@ -242,6 +242,25 @@ func TestFindSaysWhatStandsInTheWay(t *testing.T) {
 	}
 }
 
+func TestFindSaysThatControlFlowHidesAGraph(t *testing.T) {
+	branched := func(t *toy, x *onnx.Value) *onnx.Value {
+		logits := t.classToken(x)
+		n := &onnx.Node{Name: "branch", Op: "If", Attrs: []onnx.Attr{{Name: "then_branch", Value: onnx.Opaque(nil)}}, Inputs: []*onnx.Value{t.Const(onnx.BoolTensor([]bool{true}, 1))},
+			Captures: []*onnx.Value{logits}}
+		out := &onnx.Value{Name: "chosen", Type: onnx.Float, Shape: logits.Shape, Node: n}
+		n.Outputs = []*onnx.Value{out}
+		t.Graph.Nodes = append(t.Graph.Nodes, n)
+		return out
+	}
+	s := find(t, (&toy{attention: (*toy).plain, head: branched}).graph(t))
+	if err := s.Err(); err == nil || !strings.Contains(err.Error(), "node branch (If) holds a subgraph (then_branch)") {
+		t.Errorf("got %v", err)
+	}
+	if len(s.Attention) != 2 {
+		t.Errorf("%d maps", len(s.Attention))
+	}
+}
+
 func TestFindOptionsNameInputAndOutput(t *testing.T) {
 	g := (&toy{attention: (*toy).plain}).graph(t)
 	if _, err := Find(g, FindOptions{Image: "photo"}); err == nil || !strings.Contains(err.Error(), "pixels float32(batch,3,8,12)") {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/models/safetensors"
@@ -151,5 +153,106 @@ func trainTwoSteps(t *testing.T, model, run, dir string) {
 	}
 	if _, err := Finetune(context.Background(), FinetuneOptions{Config: cfg, Dir: run}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestStorageFormsTraceAlike traces one graph whose weights lie in initializers,
+// inputs, Constant nodes, a data file or typed fields, and whose nodes aren't
+// sorted.
+func TestStorageFormsTraceAlike(t *testing.T) {
+	orttest.Need(t)
+	const dir = "testdata/zoo/timm-torchscript-17"
+	cfg, err := configs.Load([]string{"vit-tiny"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := traced(t, filepath.Join(dir, "model.onnx"), "", filepath.Join(dir, "case.safetensors"), cfg)
+	forms := exportVariants(t, filepath.Join(dir, "model.onnx"))
+	delete(forms, "float16")
+	forms["typed"] = rewritten(t, filepath.Join(dir, "model.onnx"), 5, typedData)
+	forms["unsorted"] = rewritten(t, filepath.Join(dir, "model.onnx"), 0, nil)
+	for form, path := range forms {
+		t.Run(form, func(t *testing.T) {
+			got := traced(t, path, "", filepath.Join(dir, "case.safetensors"), cfg)
+			for _, key := range want.Names() {
+				if strings.HasPrefix(key, "after.") || strings.Contains(key, "onnx::") {
+					continue // rounding noise, and names that a form changes
+				}
+				if e := off(values(t, got, key), values(t, want, key), nil); e > 1e-5 {
+					t.Errorf("%s is off by %.2g", key, e)
+				}
+			}
+		})
+	}
+}
+
+// rewritten writes a file anew whose graph's fields of a number are changed, or
+// whose nodes are in reverse order where change is nil.
+func rewritten(t *testing.T, source string, num protowire.Number, change func(t *testing.T, tensor []byte) []byte) string {
+	t.Helper()
+	data, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []byte
+	for _, f := range protoFields(t, data) {
+		if f.num != 7 {
+			out = append(out, f.raw...)
+			continue
+		}
+		var graph, nodes []byte
+		for _, g := range protoFields(t, f.val) {
+			switch {
+			case change == nil && g.num == 1:
+				nodes = slices.Concat(g.raw, nodes)
+			case change != nil && g.num == num:
+				graph = protowire.AppendBytes(protowire.AppendTag(graph, num, protowire.BytesType), change(t, g.val))
+			default:
+				graph = append(graph, g.raw...)
+			}
+		}
+		out = protowire.AppendBytes(protowire.AppendTag(out, 7, protowire.BytesType), append(nodes, graph...))
+	}
+	path := filepath.Join(t.TempDir(), "model.onnx")
+	if err := os.WriteFile(path, out, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// typedData moves a float32 tensor's numbers from raw_data to float_data.
+func typedData(t *testing.T, tensor []byte) []byte {
+	var out []byte
+	float := false
+	for _, f := range protoFields(t, tensor) {
+		float = float || f.num == 2 && f.raw[len(f.raw)-1] == byte(onnx.Float)
+	}
+	for _, f := range protoFields(t, tensor) {
+		if float && f.num == 9 {
+			out = protowire.AppendBytes(protowire.AppendTag(out, 4, protowire.BytesType), f.val)
+			continue
+		}
+		out = append(out, f.raw...)
+	}
+	return out
+}
+
+// TestOpenModelSaysThatDoublesAreTooWide: such a file would be trained in
+// another precision than it computes in.
+func TestOpenModelSaysThatDoublesAreTooWide(t *testing.T) {
+	b := onnx.NewBuilder(onnx.NewGraph("doubles"))
+	x := b.Graph.AddInput("image", onnx.Double, onnx.ShapeOf(1, 3, 2, 2))
+	w := b.Graph.AddInit("w", onnx.DoubleTensor(make([]float64, 24), 12, 2))
+	b.Graph.Outputs = append(b.Graph.Outputs, b.MatMul(b.Op("Flatten", nil, x), w))
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "model.onnx")
+	if err := onnx.WriteModel(path, &onnx.Model{Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: b.Graph}, onnx.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var e *models.Error
+	if _, err := OpenModel(path, ModelOptions{}); !errors.As(err, &e) || !strings.Contains(err.Error(), "export the model in float32") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -65,8 +65,9 @@ func RelevanceOf(m *onnx.Model) (ends RelevanceEnds, ok bool) {
 // input TargetInput and the last output MapOutput, (B,1,H,W) float32, scaled to
 // [0,1] per image, or zero where the relevance is the same everywhere. The
 // gradients of the attention are nodes like any others, of ai.onnx alone and of
-// m's opset; where that is too old for them, or m has functions of its own, the
-// whole model is raised to opset 21. m stays as it is.
+// m's opset; where that is too old for them, m has functions of its own, or
+// computes in 16 bits, in which gradients vanish, the whole model is raised to
+// opset 21 and float32. m stays as it is.
 func WithRelevance(m *onnx.Model, o RelevanceOptions) (*onnx.Model, error) {
 	if _, ok := RelevanceOf(m); ok {
 		return nil, &models.Error{Problem: fmt.Sprintf("the model has a relevance map already (output %s)", MapOutput)}
@@ -106,20 +107,26 @@ func WithRelevance(m *onnx.Model, o RelevanceOptions) (*onnx.Model, error) {
 }
 
 // extensible copies a model whose graph takes the nodes of relevance: itself,
-// or what it means in opset 21.
+// or what it means in opset 21 and float32.
 func extensible(m *onnx.Model) (*onnx.Model, error) {
 	out := *m
 	out.Metadata = slices.Clone(m.Metadata)
-	if len(m.Bodies) == 0 && m.OpsetVersion("") >= passes.LowestOpset {
-		if m.Graph == nil {
-			return nil, &models.Error{Problem: "the model has no graph"}
-		}
+	if m.Graph == nil {
+		return nil, &models.Error{Problem: "the model has no graph"}
+	}
+	half := passes.HasHalf(m.Graph)
+	if len(m.Bodies) == 0 && m.OpsetVersion("") >= passes.LowestOpset && !half {
 		out.Graph, _ = m.Graph.Clone()
 		return &out, nil
 	}
 	var err error
 	if out.Graph, err = passes.Raised(m); err != nil {
 		return nil, err
+	}
+	if half {
+		if err := passes.ToFloat32(out.Graph); err != nil {
+			return nil, err
+		}
 	}
 	out.Opsets = []onnx.Opset{{Version: onnx.Dialect}}
 	out.Functions, out.Bodies = nil, nil

@@ -119,7 +119,7 @@ func (x *extension) emit(name string) *onnx.Value {
 	}
 	for _, n := range x.derived.Nodes {
 		c := &onnx.Node{Name: n.Name, Op: n.Op, Domain: n.Domain, Attrs: n.Attrs}
-		if taken[c.Name] { // a node of this name gives another value now
+		if c.Name != "" && taken[c.Name] { // a node of this name gives another value now
 			c.Name += "/relevance"
 		}
 		for _, v := range n.Inputs {

@@ -31,7 +31,7 @@ func prepare(m *onnx.Model, wide bool) (*onnx.Graph, error) {
 		g.Sort,
 		func() error { return Raise(g, opset) },
 		func() error {
-			if !wide || !narrow(g) {
+			if !wide || !HasHalf(g) {
 				return nil
 			}
 			return ToFloat32(g)
@@ -52,8 +52,8 @@ func prepare(m *onnx.Model, wide bool) (*onnx.Graph, error) {
 	return g, nil
 }
 
-// narrow reports whether a value of the graph is float16 or bfloat16.
-func narrow(g *onnx.Graph) bool {
+// HasHalf reports whether a value of the graph is float16 or bfloat16.
+func HasHalf(g *onnx.Graph) bool {
 	found := false
 	g.Each(func(v *onnx.Value) { found = found || v.Type == onnx.Float16 || v.Type == onnx.BFloat16 })
 	return found
