@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"strings"
 )
 
@@ -159,5 +158,3 @@ func deflated(packed []byte, size, crc uint64, names ...string) []byte {
 	}
 	return b.Bytes()
 }
-
-func checksum(data []byte) uint64 { return uint64(crc32.ChecksumIEEE(data)) }

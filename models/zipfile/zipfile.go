@@ -22,7 +22,7 @@ import (
 const (
 	maxDirectory = 16 << 20
 	maxEntries   = 100_000
-	maxGrowth    = 64       // unpacked bytes for each byte of the file
+	maxGrowth    = 16       // unpacked bytes for each byte of the file
 	freeGrowth   = 16 << 20 // unpacked bytes that need no justification
 )
 
