@@ -192,6 +192,11 @@ func TestCutModelsFailQuickly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		m, _, err := ReadModel(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		graph := m.Graph.String()
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		start := time.Now()
@@ -203,7 +208,10 @@ func TestCutModelsFailQuickly(t *testing.T) {
 			if err := os.Truncate(cut, int64(len(whole)*percent/100)); err != nil {
 				t.Fatal(err)
 			}
-			_, _, err := ReadModel(cut)
+			m, _, err := ReadModel(cut)
+			if err == nil && m.Graph.String() == graph {
+				continue // between the fields behind the graph
+			}
 			if e := (*FormatError)(nil); !errors.As(err, &e) || e.File != cut {
 				t.Errorf("%d %% of %s: %v", percent, path, err)
 			}

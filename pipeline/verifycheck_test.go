@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,9 +49,13 @@ func TestSoundnessAgreesWithONNXChecker(t *testing.T) {
 	}
 }
 
+// outOfOrder are files of a float16 converter that puts its casts at the end,
+// which ONNX's rules forbid and ONNX Runtime allows.
+var outOfOrder = []string{"fp16-io-14", "fp16-islands-20"}
+
 // TestZooIsSound verifies every foreign ONNX file alone: exporters write sound
 // files, the second reader agrees, and ONNX Runtime gives what the float64
-// evaluator does.
+// evaluator does, to 1e-4, or in float16 to 2 of its smallest steps.
 func TestZooIsSound(t *testing.T) {
 	orttest.Need(t)
 	files, err := filepath.Glob("testdata/zoo/*/model.onnx")
@@ -58,12 +63,23 @@ func TestZooIsSound(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	for _, path := range files {
-		t.Run(filepath.Base(filepath.Dir(path)), func(t *testing.T) {
+		name := filepath.Base(filepath.Dir(path))
+		t.Run(name, func(t *testing.T) {
 			v, err := Verify(context.Background(), path, "", VerifyOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			m := v.Models[0]
+			if slices.Contains(outOfOrder, name) {
+				if v.Verdict != VerdictFaulty || !strings.Contains(v.Faults[0], "out of order") {
+					t.Errorf("%q: %q", v.Verdict, v.Faults)
+				}
+				return
+			}
+			far := 1e-4
+			if strings.HasPrefix(name, "fp16") {
+				far = 2 * 0x1p-10
+			}
 			if v.Verdict != VerdictSound || m.ReadTwice == 0 && m.Initializers > len(m.Unread) {
 				t.Errorf("%q: %q, not read twice %q", v.Verdict, v.Faults, m.Unread)
 			}
@@ -71,7 +87,7 @@ func TestZooIsSound(t *testing.T) {
 				t.Errorf("not evaluated: %s; %q", m.ReferenceSkipped, m.Remarks)
 			}
 			for _, r := range m.Reference {
-				if r.MaxRel > 1e-4 {
+				if float64(r.MaxRel) > far {
 					t.Errorf("ONNX Runtime against the evaluator: %+v", r)
 				}
 			}

@@ -216,7 +216,7 @@ func TestOverwritingReplacesTheModels(t *testing.T) {
 func TestModelsThatAPageCannotRunAreRefused(t *testing.T) {
 	small := tiny(t, smallArchitecture)
 	other := tiny(t, `{"img_size":16,"patch_size":8,"embed_dim":16,"depth":1,"num_heads":2,"num_classes":4}`)
-	half := exported(t, pipeline.ExportOptions{Precision: pipeline.Float16})
+	half := exported(t, pipeline.ExportOptions{Precision: pipeline.Float16, WithRelevance: true})
 	fixed := exported(t, pipeline.ExportOptions{Batch: 4})
 	for _, c := range []struct {
 		models []string
