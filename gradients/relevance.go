@@ -83,8 +83,7 @@ func oneHot(b *onnx.Builder, target, logits *onnx.Value) *onnx.Value {
 
 // Rollout emits the relevance from the maps and their gradients:
 // r = e_0, then r = r + r mean_heads(max(G A, 0)) from the last block to the
-// first of maps, so that no (N,N) products are needed. Of attention in half
-// precision it is computed in float32.
+// first of maps, so that no (N,N) products are needed.
 func Rollout(b *onnx.Builder, s Subject, maps []AttentionMap, grads []*onnx.Value) Relevance {
 	former := b.In("relevance")
 	defer b.In(former)
@@ -101,7 +100,7 @@ func Rollout(b *onnx.Builder, s Subject, maps []AttentionMap, grads []*onnx.Valu
 	for i := len(maps) - 1; i >= 0; {
 		var block *onnx.Value
 		for j := i; i >= 0 && maps[i].Block == maps[j].Block; i-- {
-			flow := b.Mul(b.Cast(maps[i].Square(b, grads[i]), row.Type), b.Cast(maps[i].Square(b, maps[i].Value), row.Type))
+			flow := b.Mul(maps[i].Square(b, grads[i]), maps[i].Square(b, maps[i].Value))
 			flow = b.Mean(b.Op("Clip", nil, flow, b.Scalar(0, flow)), 1) // (B,N,N)
 			if block == nil {
 				block = flow
@@ -124,7 +123,7 @@ func Rollout(b *onnx.Builder, s Subject, maps []AttentionMap, grads []*onnx.Valu
 // gradient; the published code divides by zero there.
 func (s Subject) picture(b *onnx.Builder, row *onnx.Value) (scaled, constant *onnx.Value) {
 	h, w := s.Image.Shape[2].N, s.Image.Shape[3].N
-	batch := s.Logits.Shape[0]
+	batch := row.Shape[0]
 	grid := b.Reshape(row, onnx.Shape{batch, onnx.D(s.Grid[0]), onnx.D(s.Grid[1])})
 	up := b.MatMul(b.Floats(bilinear(h, s.Grid[0]), row, h, s.Grid[0]), grid)          // (B,H,columns)
 	up = b.MatMul(up, b.SwapLast(b.Floats(bilinear(w, s.Grid[1]), row, w, s.Grid[1]))) // (B,H,W)
