@@ -41,7 +41,7 @@ func (f *finder) control() {
 	for _, n := range f.g.Nodes {
 		for _, a := range n.Attrs {
 			if _, ok := a.Value.(onnx.Opaque); ok {
-				f.problem("node %s (%s) holds a subgraph (%s), into which relevit doesn't look: export the model without control flow", n.Label(), n.Op, a.Name)
+				f.problem("node %s (%s) holds a subgraph (%s), into which relevit doesn't look: export the model without control flow, by static shapes, or simplify it with onnxsim", n.Label(), n.Op, a.Name)
 				return
 			}
 		}

@@ -90,7 +90,7 @@ func (e *exporter) rewrite(values []safetensors.Named) (*onnx.Model, error) {
 	m := *e.model
 	m.Metadata = slices.Clone(m.Metadata)
 	to := cmp.Or(o.Opset, max(from, passes.LowestOpset))
-	raised := o.Precision != "" || o.Batch != 0 || to != from && (from < onnx.Dialect || to < from || len(m.Functions) > 0)
+	raised := o.Precision != "" || o.Batch != 0 || passes.HasBranches(m.Graph) || to != from && (from < onnx.Dialect || to < from || len(m.Functions) > 0)
 	if !raised {
 		m.Graph, _ = e.model.Graph.Clone()
 		if err := fill(m.Graph, values); err != nil {
