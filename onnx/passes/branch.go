@@ -116,8 +116,6 @@ func (b *branching) node(e *editor, n *onnx.Node, attr string) ([]*onnx.Value, e
 		return nil, err
 	case body == nil || len(body.Outputs) != len(n.Outputs):
 		return nil, refusal(n, b.opset, fmt.Sprintf("it has no %s of %d outputs; the file is damaged", attr, len(n.Outputs)))
-	case b.depth >= inlineDepth:
-		return nil, beyondMeasure("node "+n.Label(), fmt.Sprintf("branches are nested deeper than %d", inlineDepth))
 	case b.nodes+len(body.Nodes) > inlineNodes:
 		return nil, beyondMeasure("node "+n.Label(), fmt.Sprintf("the branches have more than %d nodes", inlineNodes))
 	}
