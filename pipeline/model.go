@@ -52,7 +52,7 @@ func OpenModel(path string, opt ModelOptions) (*Model, error) {
 	if m.Focus, err = models.FocusOn(m.Graph, m.Find); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	m.Find.Image, m.Find.Output = m.Focus.Input, ""
+	m.Find = m.Focus.Options(m.Find, m.Graph)
 	if err := m.widened(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -115,7 +115,7 @@ func (b *branching) node(e *editor, n *onnx.Node, attr string) ([]*onnx.Value, e
 	case err != nil:
 		return nil, err
 	case body == nil || len(body.Outputs) != len(n.Outputs):
-		return nil, refusal(n, b.opset, fmt.Sprintf("it has no %s of %d outputs; the file is damaged", attr, len(n.Outputs)))
+		return b.refuse(n, attr, fmt.Sprintf("but not one of %d outputs; the file is damaged", len(n.Outputs)))
 	case b.nodes+len(body.Nodes) > inlineNodes:
 		return nil, beyondMeasure("node "+n.Label(), fmt.Sprintf("the branches have more than %d nodes", inlineNodes))
 	}
