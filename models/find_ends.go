@@ -41,7 +41,7 @@ func (f *finder) control() {
 	for _, n := range f.g.Nodes {
 		for _, a := range n.Attrs {
 			if _, ok := a.Value.(onnx.Opaque); ok {
-				f.problem("node %s (%s) holds a subgraph (%s), into which relevit doesn't look: export the model without control flow", n.Label(), n.Op, a.Name)
+				f.problem("node %s (%s) holds a subgraph (%s), into which relevit doesn't look: export the model without control flow, by static shapes, or simplify it with onnxsim", n.Label(), n.Op, a.Name)
 				return
 			}
 		}
@@ -105,13 +105,16 @@ func (f *finder) logits() error {
 	best := slices.MaxFunc(found, func(a, b candidate) int { return a.rank() - b.rank() })
 	f.s.Output, f.s.Logits, f.behind = best.output, best.logits, best.behind
 	f.needs = ancestors(best.logits)
-	if best.reason != "" {
+	switch stated := f.opt.Output != ""; {
+	case best.reason != "" && stated && len(f.g.Outputs) == 1:
+		f.note("%s: its numbers are taken for logits, as stated", best.reason)
+	case best.reason != "" && !stated:
 		f.problem("no classifier: %s: it seems to hold features; export the model with its classification head", best.reason)
 	}
 	switch c := classes(best.logits.Shape); {
 	case c.Is(1):
 		f.problem("output %v has one number a picture, as a regression has: relevance is that of a class; export a classifier of two or more", best.output)
-	case c.Known() && best.reason == "":
+	case c.Known() && (best.reason == "" || f.opt.Output != ""):
 		f.s.Classes = c.N
 	}
 	if len(f.g.Outputs) > 1 && f.opt.Output == "" {
@@ -126,15 +129,19 @@ func (f *finder) logits() error {
 
 // others reports inputs besides the picture that the logits need.
 func (f *finder) others() {
+	var inputs []*onnx.Value
+	advice := "export the model with the picture as its only input"
 	for _, v := range f.g.Inputs {
 		if v == f.s.Image || v.Data != nil || !f.needs[v] {
 			continue
 		}
-		advice := "export the model with the picture as its only input"
-		if v.Type == onnx.Int64 || v.Type == onnx.Int32 {
-			advice = "export the image tower with its classifier, the embeddings of the classes' prompts as a constant"
+		if inputs = append(inputs, v); v.Type == onnx.Int64 || v.Type == onnx.Int32 {
+			advice = "export the image tower with its classifier, the embeddings of the classes' prompts as a constant, " +
+				"or state an output that the picture alone gives (--logits)"
 		}
-		f.problem("the logits %s need input %v besides the picture: %s", f.s.Output.Name, v, advice)
+	}
+	if len(inputs) > 0 {
+		f.problem("the logits %s need %s besides the picture: %s", f.s.Output.Name, list(inputs), advice)
 	}
 }
 

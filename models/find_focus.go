@@ -67,6 +67,15 @@ func FocusOn(g *onnx.Graph, opt FindOptions) (*Focus, error) {
 	return focus, nil
 }
 
+// Options are those for the focused graph: a stated output is its only one now.
+func (o *Focus) Options(opt FindOptions, g *onnx.Graph) FindOptions {
+	opt.Image = o.Input
+	if opt.Output != "" && o.Output != "" {
+		opt.Output = g.Outputs[0].Name
+	}
+	return opt
+}
+
 func (o *Focus) note(format string, args ...any) {
 	o.Notes = append(o.Notes, fmt.Sprintf(format, args...))
 }

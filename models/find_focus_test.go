@@ -136,7 +136,7 @@ func TestFindNamesInputsThatTheLogitsNeed(t *testing.T) {
 		words := t.Graph.AddInput("input_ids", onnx.Int64, onnx.Shape{onnx.D(5)})
 		return t.MatMul(t.Squeeze(t.Slice(x, 1, 0, 1), 1), t.Transpose(t.Op("Gather", nil, t.weight(9, toyWidth), words), 1, 0))
 	}}).graph(t)
-	if err := find(t, g).Err(); err == nil || !strings.Contains(err.Error(), "need input input_ids int64(5) besides the picture") {
+	if err := find(t, g).Err(); err == nil || !strings.Contains(err.Error(), "need input_ids int64(5) besides the picture") {
 		t.Errorf("two towers give %v", err)
 	}
 }

@@ -166,7 +166,7 @@ func (r *Report) model(path string, m *onnx.Model, find FindOptions) error {
 		return r.blocked("", err)
 	}
 	r.Notes = append(r.Notes, focus.Notes...)
-	find.Image, find.Output = focus.Input, ""
+	find = focus.Options(find, g)
 	r.Parameters = 0
 	for _, p := range passes.Parameters(g) {
 		r.Parameters += p.Data.Count()

@@ -52,7 +52,7 @@ func (d *Document) model() (*Model, error) {
 		}
 		m.Bodies = append(m.Bodies, body)
 	}
-	g, err := d.graph(graph)
+	g, err := d.decode(graph, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +80,20 @@ type graphDecoder struct {
 	values map[string]*Value
 }
 
-func (d *Document) graph(proto *message) (*Graph, error) {
+// decode reads a graph; outer are the values around it that it reads, which
+// become its inputs.
+func (d *Document) decode(proto *message, outer []string) (*Graph, error) {
 	dec := &graphDecoder{doc: d, proto: proto, g: NewGraph(proto.text(graphName)), values: map[string]*Value{}}
 	dec.g.Doc = proto.text(graphDoc)
 	if s := proto.subs(graphSparse); len(s) > 0 {
 		return nil, faultAt(s[0], "sparse_initializer", "sparse initializers aren't supported: store them as dense tensors")
+	}
+	for _, name := range outer {
+		v := &Value{Name: name}
+		if err := dec.declare(v, proto, "graph"); err != nil {
+			return nil, err
+		}
+		dec.g.Inputs = append(dec.g.Inputs, v)
 	}
 	for _, step := range []func() error{dec.inputs, dec.inits, dec.nodes, dec.outputs, dec.edges} {
 		if err := step(); err != nil {
@@ -225,6 +234,7 @@ func (d *graphDecoder) edges() error {
 				for _, name := range sub.names() {
 					d.g.claim(name)
 				}
+				n.enclose(d.doc, a.text(attrName), sub)
 				for _, name := range sub.captured(nil) {
 					v := d.values[name]
 					if v == nil {

@@ -11,7 +11,8 @@ import (
 )
 
 // SetInitializer gives new data to the initializer of that name, or to the
-// tensor of the Constant node whose output has it. The data stays in the form
+// tensor of the Constant node whose output has it, in the outermost graph or
+// else in a subgraph. The data stays in the form
 // the file keeps it in: raw, typed or external. Type and dims must be those of
 // the file, except that float32 is rounded to a stored float16 or bfloat16.
 // The document keeps t's bytes: don't change them before it is written.
@@ -68,13 +69,40 @@ func (d *Document) setInitializer(name string, t *Tensor) error {
 	return nil
 }
 
-// findTensor finds the TensorProto behind a name in the outermost graph.
+// findTensor finds the TensorProto behind a name in the outermost graph, or the
+// only one in the graphs within it.
 func (d *Document) findTensor(name string) (*message, error) {
 	graphs := d.root.subs(modelGraph)
+	found, err := tensorsIn(graphs, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) > 0 {
+		return found[0], nil
+	}
+	for graphs = inner(graphs); len(graphs) > 0; graphs = inner(graphs) {
+		more, err := tensorsIn(graphs, name)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+	}
+	switch len(found) {
+	case 0:
+		return nil, errors.New("the file has no initializer and no Constant of that name")
+	case 1:
+		return found[0], nil
+	}
+	return nil, fmt.Errorf("the file's subgraphs have %d tensors of that name", len(found))
+}
+
+// tensorsIn lists the tensors of a name in graphs, but not in those within them.
+func tensorsIn(graphs []*message, name string) ([]*message, error) {
+	var found []*message
 	for _, g := range graphs {
 		for _, t := range g.subs(graphInit) {
 			if t.text(tensorName) == name {
-				return t, nil
+				found = append(found, t)
 			}
 		}
 	}
@@ -84,15 +112,27 @@ func (d *Document) findTensor(name string) (*message, error) {
 			if n.text(nodeOp) != "Constant" || len(out) == 0 || string(out[0]) != name {
 				continue
 			}
-			for _, a := range n.subs(nodeAttr) {
-				if t := a.subs(attrT); a.text(attrName) == "value" && len(t) == 1 {
-					return t[0], nil
-				}
+			at := slices.IndexFunc(n.subs(nodeAttr), func(a *message) bool { return a.text(attrName) == "value" && len(a.subs(attrT)) == 1 })
+			if at < 0 {
+				return nil, errors.New("its Constant node holds no tensor")
 			}
-			return nil, errors.New("its Constant node holds no tensor")
+			found = append(found, n.subs(nodeAttr)[at].subs(attrT)[0])
 		}
 	}
-	return nil, errors.New("the file has no initializer and no Constant of that name")
+	return found, nil
+}
+
+// inner lists the graphs that the nodes of graphs hold.
+func inner(graphs []*message) []*message {
+	var out []*message
+	for _, g := range graphs {
+		for _, n := range g.subs(graphNode) {
+			for _, a := range n.subs(nodeAttr) {
+				out = append(out, a.graphs()...)
+			}
+		}
+	}
+	return out
 }
 
 // refill puts t's elements into the typed fields of a TensorProto, as many into

@@ -100,6 +100,8 @@ type Node struct {
 	Attrs    []Attr
 	Captures []*Value // outer values that subgraphs of this node read by name
 	Doc      string
+
+	inner *subgraphs // nil without
 }
 
 // NewGraph returns an empty graph.
@@ -274,7 +276,12 @@ func (g *Graph) Clone() (*Graph, map[*Value]*Value) {
 	c.Inputs, c.Inits = all(g.Inputs), all(g.Inits)
 	for _, n := range g.Nodes {
 		m := &Node{Name: n.Name, Op: n.Op, Domain: n.Domain, Doc: n.Doc, Attrs: slices.Clone(n.Attrs),
-			Inputs: all(n.Inputs), Captures: all(n.Captures)}
+			Inputs: all(n.Inputs), Captures: all(n.Captures), inner: n.inner}
+		if n.inner != nil {
+			for _, name := range n.inner.names {
+				c.claim(name)
+			}
+		}
 		m.Outputs = all(n.Outputs)
 		for _, v := range m.Outputs {
 			if v != nil {

@@ -50,6 +50,9 @@ func (e *exporter) check(ctx context.Context, path string, values []safetensors.
 		return &ExportCheck{Reason: "no ONNX Runtime to run it"}, nil
 	}
 	after, err := ort.Open(path, e.opt.ORT)
+	if withoutKernels(written, err) {
+		return &ExportCheck{Reason: "the model computes in bfloat16, which ONNX Runtime does in few operators; with --precision " + Float32 + " it runs"}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("what was written doesn't load: %w", err)
 	}
@@ -58,6 +61,9 @@ func (e *exporter) check(ctx context.Context, path string, values []safetensors.
 		return nil, err
 	}
 	before, err := e.reference(filepath.Dir(path), values, metadata)
+	if withoutKernels(e.model, err) {
+		return &ExportCheck{Reason: "there is nothing to compare it with: the source computes in bfloat16, which ONNX Runtime does in few operators"}, nil
+	}
 	if err != nil {
 		return &ExportCheck{Reason: err.Error()}, nil
 	}

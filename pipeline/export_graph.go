@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -90,7 +91,7 @@ func (e *exporter) rewrite(values []safetensors.Named) (*onnx.Model, error) {
 	m := *e.model
 	m.Metadata = slices.Clone(m.Metadata)
 	to := cmp.Or(o.Opset, max(from, passes.LowestOpset))
-	raised := o.Precision != "" || o.Batch != 0 || to != from && (from < onnx.Dialect || to < from || len(m.Functions) > 0)
+	raised := o.Precision != "" || o.Batch != 0 || passes.HasBranches(m.Graph) || to != from && (from < onnx.Dialect || to < from || len(m.Functions) > 0)
 	if !raised {
 		m.Graph, _ = e.model.Graph.Clone()
 		if err := fill(m.Graph, values); err != nil {
@@ -127,15 +128,23 @@ func (e *exporter) rewrite(values []safetensors.Named) (*onnx.Model, error) {
 // atOpset does what is done last: relevance, float16 and the opset.
 func (e *exporter) atOpset(m *onnx.Model, to int64) (*onnx.Model, error) {
 	o := &e.opt
+	narrow := passes.HalfOptions{KeepIO: o.KeepIO}
+	halve := o.Precision == Float16
 	if o.WithRelevance {
 		var err error
+		if !halve {
+			if narrow, halve, err = e.asNarrow(m); err != nil {
+				return nil, err
+			}
+		}
 		if m, err = WithRelevance(m, RelevanceOptions{Find: e.find, StartLayer: e.startLayer}); err != nil {
 			return nil, err
 		}
 	}
-	if o.Precision == Float16 {
+	if halve {
 		var err error
-		if e.result.Half, err = passes.ToFloat16(m.Graph, passes.HalfOptions{KeepIO: o.KeepIO, Keep: behind(m)}); err != nil {
+		narrow.Keep = either(narrow.Keep, behind(m))
+		if e.result.Half, err = passes.ToFloat16(m.Graph, narrow); err != nil {
 			return nil, err
 		}
 		e.noteHalf()
@@ -143,7 +152,15 @@ func (e *exporter) atOpset(m *onnx.Model, to int64) (*onnx.Model, error) {
 	if m.OpsetVersion("") == to {
 		return m, nil
 	}
-	if err := passes.Lower(m.Graph, to); err != nil {
+	raised, _ := m.Graph.Clone()
+	var refused *passes.LowerError
+	err := passes.Lower(m.Graph, to)
+	if errors.As(err, &refused) && o.Opset == 0 {
+		m.Graph = raised
+		e.note("the model is of opset %d now: %v", onnx.Dialect, err)
+		return m, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	setOpset(m, to)
@@ -151,6 +168,44 @@ func (e *exporter) atOpset(m *onnx.Model, to int64) (*onnx.Model, error) {
 		m.IRVersion = 0 // the oldest that goes with the opset
 	}
 	return m, nil
+}
+
+// asNarrow says how a model that computes in float16, and to which relevance is
+// to be added in float32, becomes what it was again: which ends and nodes were
+// float32. ok is false where it stays as relevance leaves it.
+func (e *exporter) asNarrow(m *onnx.Model) (o passes.HalfOptions, ok bool, err error) {
+	g, err := passes.Raised(m)
+	if err != nil || !passes.HasHalf(g) {
+		return o, false, err
+	}
+	wide, brain := map[string]bool{}, false
+	g.Each(func(v *onnx.Value) {
+		brain = brain || v.Type == onnx.BFloat16
+		wide[v.Name] = v.Type == onnx.Float
+	})
+	if brain {
+		e.note("the model computes in float32 now, as its relevance map needs; in bfloat16 it did before")
+		return o, false, nil
+	}
+	ends := map[string]bool{}
+	for _, v := range slices.Concat(g.Inputs, g.Outputs) {
+		ends[v.Name] = wide[v.Name]
+	}
+	for _, n := range g.Nodes {
+		if n.Op == "Cast" { // between the precisions: it goes, and its name may be what it was of
+			wide[n.Outputs[0].Name] = false
+		}
+	}
+	o.KeepEnds = func(v *onnx.Value) bool { return ends[v.Name] }
+	o.Keep = func(n *onnx.Node) bool {
+		return slices.ContainsFunc(n.Outputs, func(v *onnx.Value) bool { return v != nil && wide[v.Name] })
+	}
+	return o, true, nil
+}
+
+// either holds where one of two does; nil never does.
+func either(a, b func(*onnx.Node) bool) func(*onnx.Node) bool {
+	return func(n *onnx.Node) bool { return a != nil && a(n) || b != nil && b(n) }
 }
 
 func (e *exporter) noteHalf() {

@@ -8,6 +8,7 @@ import (
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/passes"
 )
 
 // exporter holds what an export is made of.
@@ -121,9 +122,16 @@ func (e *exporter) openOriginal(path string) error {
 	return nil
 }
 
-// constantsOf collects initializers and the tensors of Constant nodes by name.
+// constantsOf collects initializers and the tensors of Constant nodes by name,
+// those of branches included.
 func constantsOf(g *onnx.Graph) map[string]*onnx.Tensor {
 	out := map[string]*onnx.Tensor{}
+	inner, _ := passes.BranchTensors(g) // what can't be read was never trained
+	for _, v := range inner {
+		if out[v.Name] = v.Data; v.Node != nil {
+			out[v.Name] = onnx.ConstantTensor(v.Node)
+		}
+	}
 	for _, n := range g.Nodes {
 		if n.Op == "Constant" && n.Domain == "" && n.Out(0) != nil {
 			if t := onnx.ConstantTensor(n); t != nil {

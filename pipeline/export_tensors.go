@@ -76,8 +76,12 @@ func reread(path string, want []safetensors.Named) error {
 func (e *exporter) state(values []safetensors.Named) ([]safetensors.Named, *models.Checkpoint, error) {
 	kept := constantsOf(e.model.Graph)
 	var order []string
-	for _, v := range e.model.Graph.Inits {
-		if e.stateful(v) {
+	inner, err := passes.BranchTensors(e.model.Graph)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, v := range slices.Concat(e.model.Graph.Inits, inner) {
+		if v.Data != nil && e.stateful(v) && !slices.Contains(order, v.Name) {
 			order = append(order, v.Name)
 		}
 	}

@@ -105,3 +105,80 @@ func (c zooCase) form(path string, o ExportOptions) error {
 	}
 	return nil
 }
+
+// TestFloat16ModelsWithRelevanceStayFloat16 adds the map to files that compute
+// in 16 bits: ends and weights keep their types and the file its opset, logits
+// are the file's but for float16's rounding, and the map is as near to PyTorch's
+// as that of the float32 model that is rounded to float16 afterwards, times 10.
+func TestFloat16ModelsWithRelevanceStayFloat16(t *testing.T) {
+	orttest.Need(t)
+	for _, c := range zooModels(t) {
+		if !c.half() {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			before, _, err := onnx.ReadModel(c.source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := export(t, c.source, "out.onnx", ExportOptions{WithRelevance: true, Run: true})
+			m, _, err := onnx.ReadModel(e.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.OpsetVersion("") != before.OpsetVersion("") {
+				t.Errorf("it is of opset %d, expected %d", m.OpsetVersion(""), before.OpsetVersion(""))
+			}
+			for _, v := range slices.Concat(before.Graph.Inputs, before.Graph.Outputs) {
+				if now := m.Graph.Find(v.Name); now == nil || now.Type != v.Type {
+					t.Errorf("%v has become %v", v, now)
+				}
+			}
+			if had, has := weightBytes(before.Graph), weightBytes(m.Graph); has > had*11/10 {
+				t.Errorf("its constants have %d bytes, expected about %d", has, had)
+			}
+			// 2^-11 is float16's rounding
+			if k := e.Files[0].Check; k == nil || !k.Ran || float64(k.MaxRel) > 10*0x1p-11 {
+				t.Errorf("%+v", k)
+			}
+			image, err := c.expected.Tensor("image")
+			if err != nil {
+				t.Fatal(err)
+			}
+			labels, err := c.expected.Tensor("label")
+			if err != nil {
+				t.Fatal(err)
+			}
+			label, err := labels.Int64s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			mapOf := func(path string) []float64 {
+				s, err := OpenSelfExplaining(path, ModelOptions{}, RelevanceOptions{RequireTarget: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, maps := openExtended(t, s.Relevant).run(image, label...)
+				return maps
+			}
+			wide := export(t, c.source, "wide.onnx", ExportOptions{WithRelevance: true, Precision: Float32})
+			rounded := export(t, wide.Path, "rounded.onnx", ExportOptions{Precision: Float16, KeepIO: true})
+			want := mapOf(wide.Path)
+			rounding, derived := off(mapOf(rounded.Path), want, nil), off(mapOf(e.Path), want, nil)
+			if t.Logf("rounding %.2g, derived %.2g", rounding, derived); derived > 10*rounding {
+				t.Errorf("the map is %.2g off, expected rounding's %.2g times 10 at most", derived, rounding)
+			}
+		})
+	}
+}
+
+// weightBytes is the size of a graph's floating-point constants.
+func weightBytes(g *onnx.Graph) int {
+	n := 0
+	for _, t := range constantsOf(g) {
+		if t.Type.IsFloat() {
+			n += len(t.Raw)
+		}
+	}
+	return n
+}

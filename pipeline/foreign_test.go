@@ -20,6 +20,7 @@ import (
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort/orttest"
+	"github.com/relevit/relevit/onnx/passes"
 )
 
 // traced is everything that a trace of a model with two steps gives.
@@ -118,6 +119,93 @@ func TestFinetuneKeepsFloat16(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// bfloat16File writes a model of the zoo with all its numbers in bfloat16.
+func bfloat16File(t *testing.T) string {
+	t.Helper()
+	m, _, err := onnx.ReadModel("testdata/zoo/timm-torchscript-17/model.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Graph, err = passes.Raised(m); err != nil {
+		t.Fatal(err)
+	}
+	setOpset(m, 22) // the first whose Conv takes bfloat16
+	narrow := func(old *onnx.Tensor) *onnx.Tensor {
+		if old == nil || old.Type != onnx.Float {
+			return old
+		}
+		out, err := old.As(onnx.BFloat16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	m.Graph.Each(func(v *onnx.Value) {
+		if v.Type == onnx.Float {
+			v.Type, v.Data = onnx.BFloat16, narrow(v.Data)
+		}
+	})
+	for _, n := range m.Graph.Nodes {
+		if n.Op == "Constant" {
+			n.Attrs = []onnx.Attr{{Name: "value", Value: narrow(onnx.ConstantTensor(n))}}
+		}
+		if n.Op == "Cast" && n.Int("to", 0) == int64(onnx.Float) {
+			n.SetAttr("to", int64(onnx.BFloat16))
+		}
+	}
+	path := filepath.Join(t.TempDir(), "model.onnx")
+	if err := onnx.WriteModel(path, m, onnx.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestFinetuneKeepsBfloat16 trains a file that ONNX Runtime's CPU can't run: the
+// copy that is trained is float32, and the export holds its numbers rounded to
+// bfloat16 and is otherwise the file.
+func TestFinetuneKeepsBfloat16(t *testing.T) {
+	orttest.Need(t)
+	source, dir := bfloat16File(t), t.TempDir()
+	trainTwoSteps(t, source, filepath.Join(dir, "run"), dir)
+	e := export(t, filepath.Join(dir, "run"), "out.onnx", ExportOptions{Checkpoint: Last})
+	if changed := changedFields(t, source, e.Path); len(changed) < 20 {
+		t.Errorf("%d tensors have new values", len(changed))
+	}
+	run, err := ReadRun(filepath.Join(dir, "run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := run.LoadParameters(Last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := initializersOf(t, e.Path)
+	for _, p := range c.Parameters {
+		want, err := p.Tensor.As(onnx.BFloat16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := now[p.Name]; got.Type != onnx.BFloat16 || string(got.Raw) != string(want.Raw) {
+			t.Errorf("%s is %v, or not what was trained", p.Name, got.Type)
+		}
+	}
+	_, err = Verify(t.Context(), source, e.Path, VerifyOptions{})
+	if err == nil || !strings.Contains(err.Error(), "computes in bfloat16") || !strings.Contains(err.Error(), "--precision fp32") {
+		t.Errorf("verifying it gives %v", err)
+	}
+	e = export(t, filepath.Join(dir, "run"), "run.onnx", ExportOptions{Checkpoint: Last, Opset: 23, Run: true})
+	if k := e.Check; k.Ran || !strings.Contains(k.Reason, "--precision fp32") {
+		t.Errorf("checked %+v", k)
+	}
+	wide := export(t, filepath.Join(dir, "run"), "wide.onnx", ExportOptions{Checkpoint: Last, Precision: Float32, Run: true})
+	if _, err := Verify(t.Context(), wide.Path, "", VerifyOptions{}); err != nil {
+		t.Error(err)
+	}
+	if k := wide.Check; k.Ran || !strings.Contains(k.Reason, "the source computes in bfloat16") {
+		t.Errorf("checked %+v", k)
 	}
 }
 

@@ -52,12 +52,38 @@ func OpenModel(path string, opt ModelOptions) (*Model, error) {
 	if m.Focus, err = models.FocusOn(m.Graph, m.Find); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	m.Find.Image, m.Find.Output = m.Focus.Input, ""
+	m.Find = m.Focus.Options(m.Find, m.Graph)
 	if err := m.widened(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	m.Params = passes.Parameters(m.Graph)
+	if err := m.heldFixed(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	return m, m.readPreprocess()
+}
+
+// heldFixed says which weights in branches aren't trained.
+func (m *Model) heldFixed() error {
+	inner, err := passes.BranchTensors(m.Source.Graph)
+	if err != nil {
+		return err
+	}
+	trained := map[string]bool{}
+	for _, p := range m.Params {
+		trained[p.Name] = true
+	}
+	var held []string
+	for _, v := range inner {
+		if passes.IsParameter(v) && !trained[v.Name] && !slices.Contains(held, v.Name) {
+			held = append(held, v.Name)
+		}
+	}
+	if n := len(held); n > 0 {
+		m.Warnings = append(m.Warnings, fmt.Sprintf("%d weights within If nodes keep their values (%s first): "+
+			"their branch isn't taken, or they share a name: simplify the model with onnxsim to train them", n, held[0]))
+	}
+	return nil
 }
 
 // convert builds the ONNX model of a checkpoint in memory.

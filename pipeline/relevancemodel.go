@@ -65,9 +65,9 @@ func RelevanceOf(m *onnx.Model) (ends RelevanceEnds, ok bool) {
 // input TargetInput and the last output MapOutput, (B,1,H,W) float32, scaled to
 // [0,1] per image, or zero where the relevance is the same everywhere. The
 // gradients of the attention are nodes like any others, of ai.onnx alone and of
-// m's opset; where that is too old for them, m has functions of its own, or
-// computes in 16 bits, in which gradients vanish, the whole model is raised to
-// opset 21 and float32. m stays as it is.
+// m's opset; where that is too old for them, m has functions or branches of its
+// own, or computes in 16 bits, in which gradients vanish, the whole model is
+// raised to opset 21 and float32. m stays as it is.
 func WithRelevance(m *onnx.Model, o RelevanceOptions) (*onnx.Model, error) {
 	if _, ok := RelevanceOf(m); ok {
 		return nil, &models.Error{Problem: fmt.Sprintf("the model has a relevance map already (output %s)", MapOutput)}
@@ -115,7 +115,7 @@ func extensible(m *onnx.Model) (*onnx.Model, error) {
 		return nil, &models.Error{Problem: "the model has no graph"}
 	}
 	half := passes.HasHalf(m.Graph)
-	if len(m.Bodies) == 0 && m.OpsetVersion("") >= passes.LowestOpset && !half {
+	if len(m.Bodies) == 0 && m.OpsetVersion("") >= passes.LowestOpset && !half && !passes.HasBranches(m.Graph) {
 		out.Graph, _ = m.Graph.Clone()
 		return &out, nil
 	}

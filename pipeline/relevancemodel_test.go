@@ -19,6 +19,7 @@ type relevanceRun struct {
 	testing.TB
 	ends         RelevanceEnds
 	session      *ort.Session
+	half         bool // the picture is float16
 	channelsLast bool // of the picture
 }
 
@@ -53,7 +54,7 @@ func openExtended(t testing.TB, extended *onnx.Model) relevanceRun {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := relevanceRun{TB: t, channelsLast: extended.Graph.Inputs[0].Shape[3].Is(3)}
+	r := relevanceRun{TB: t, half: extended.Graph.Inputs[0].Type == onnx.Float16, channelsLast: extended.Graph.Inputs[0].Shape[3].Is(3)}
 	var ok bool
 	if r.ends, ok = RelevanceOf(extended); !ok {
 		t.Fatal("the model doesn't name its ends")
@@ -71,6 +72,12 @@ func (r relevanceRun) run(image *onnx.Tensor, target ...int64) (logits, maps []f
 	n := image.Dims
 	if r.channelsLast {
 		image = channelsLast(r, image)
+	}
+	if r.half {
+		var err error
+		if image, err = image.As(onnx.Float16); err != nil {
+			r.Fatal(err)
+		}
 	}
 	pixels, err := ort.BufferFrom(image)
 	if err != nil {
@@ -95,7 +102,10 @@ func (r relevanceRun) run(image *onnx.Tensor, target ...int64) (logits, maps []f
 	if want := []int64{n[0], 1, n[2], n[3]}; !slices.Equal(out[r.ends.Map].Shape(), want) {
 		r.Fatalf("the map has shape %v, expected %v", out[r.ends.Map].Shape(), want)
 	}
-	return wide(out[r.ends.Logits].Float32s()), wide(out[r.ends.Map].Float32s())
+	if logits, err = out[r.ends.Logits].Tensor().Float64s(); err != nil {
+		r.Fatal(err)
+	}
+	return logits, wide(out[r.ends.Map].Float32s())
 }
 
 // channelsLast moves an image's channels behind its rows and columns.

@@ -40,11 +40,26 @@ func (s *subject) close() {
 func (s *subject) open(opt ort.Options) (err error) {
 	if s.file != "" {
 		s.session, err = ort.Open(s.file, opt)
-		return err
+	} else {
+		opt.Name = s.path
+		s.session, err = ort.NewSession(s.doc.Bytes(), opt)
 	}
-	opt.Name = s.path
-	s.session, err = ort.NewSession(s.doc.Bytes(), opt)
+	if withoutKernels(s.model, err) {
+		return fmt.Errorf("%w; the model computes in bfloat16, which ONNX Runtime does in few operators: export it with --precision %s to run it", err, Float32)
+	}
 	return err
+}
+
+// withoutKernels reports whether err is ONNX Runtime's refusal of a model in
+// bfloat16, which says nothing against the model.
+func withoutKernels(m *onnx.Model, err error) bool {
+	var refused *ort.LoadError
+	if !errors.As(err, &refused) {
+		return false
+	}
+	brain := false
+	m.Graph.Each(func(v *onnx.Value) { brain = brain || v.Type == onnx.BFloat16 })
+	return brain
 }
 
 // Kinds of sources that are verified.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx/ort/orttest"
 )
@@ -22,6 +23,7 @@ type zooCase struct {
 	name, source string
 	expected     *safetensors.File
 	deviation    map[string]float64
+	find         models.FindOptions
 }
 
 // zoo lists the cases of testdata/zoo.
@@ -84,12 +86,36 @@ func TestResizedCheckpointsMatchPyTorch(t *testing.T) {
 	}
 }
 
+// TestImageTowersAreTracedByTheirOutput traces a whole CLIP model, whose logits
+// need a text: stating the output that the picture alone gives is enough.
+func TestImageTowersAreTracedByTheirOutput(t *testing.T) {
+	orttest.Need(t)
+	for _, c := range zooIn(t, "testdata/towers") {
+		t.Run(c.name, func(t *testing.T) {
+			m, err := OpenModel(c.source, ModelOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := models.Find(m.Graph, m.Find)
+			if err == nil {
+				err = s.Err()
+			}
+			if err == nil || strings.Contains(err.Error(), "\n") || strings.Count(err.Error(), "besides the picture") != 1 ||
+				!strings.Contains(err.Error(), "image tower") || !strings.Contains(err.Error(), "--logits") {
+				t.Errorf("without a text: %v", err)
+			}
+			c.find.Output = "image_embeds"
+			c.trace(t)
+		})
+	}
+}
+
 func (c zooCase) trace(t *testing.T) {
 	config, err := configs.Load([]string{"vit-tiny"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt := TraceOptions{Model: c.source, Inputs: filepath.Join(filepath.Dir(c.source), "case.safetensors"),
+	opt := TraceOptions{Model: c.source, Open: ModelOptions{Find: c.find}, Inputs: filepath.Join(filepath.Dir(c.source), "case.safetensors"),
 		Output: filepath.Join(t.TempDir(), "out.safetensors"), Config: config}
 	keys, err := Trace(context.Background(), opt)
 	if err != nil {

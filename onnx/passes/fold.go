@@ -168,13 +168,8 @@ func (f *folding) afford(n *onnx.Node, in []*ref.Array) bool {
 // evaluate computes a node whose inputs are constants other than parameters;
 // nil where it can't or shouldn't.
 func (f *folding) evaluate(e *editor, n *onnx.Node) []*onnx.Value {
-	if len(n.Inputs) == 0 || len(n.Captures) > 0 || !ref.Supports(n) {
+	if !foldable(n) {
 		return nil
-	}
-	for _, v := range n.Outputs {
-		if v != nil && (!v.Shape.Known() || v.Shape.Count().N > foldLimit) {
-			return nil
-		}
 	}
 	in := make([]*ref.Array, len(n.Inputs))
 	for i, v := range n.Inputs {
@@ -189,12 +184,9 @@ func (f *folding) evaluate(e *editor, n *onnx.Node) []*onnx.Value {
 			return nil
 		}
 	}
-	if !f.afford(n, in) {
+	arrays := f.compute(n, in)
+	if arrays == nil {
 		return nil
-	}
-	arrays, err := ref.Node(n, in)
-	if err != nil {
-		return nil // an operator or attribute that the evaluator doesn't know stays in the graph
 	}
 	values := make([]*onnx.Tensor, len(arrays))
 	for i, a := range arrays {
@@ -202,9 +194,33 @@ func (f *folding) evaluate(e *editor, n *onnx.Node) []*onnx.Value {
 		if n.Outputs[i] == nil {
 			continue
 		}
+		var err error
 		if values[i], err = a.Tensor(a.Type); err != nil {
 			return nil
 		}
 	}
 	return f.constant(e, n, values)
+}
+
+// compute evaluates a node within the limits; nil where it can't.
+func (f *folding) compute(n *onnx.Node, in []*ref.Array) []*ref.Array {
+	if !f.afford(n, in) {
+		return nil
+	}
+	arrays, err := ref.Node(n, in)
+	if err != nil {
+		return nil // an operator or attribute that the evaluator doesn't know stays in the graph
+	}
+	return arrays
+}
+
+// foldable reports whether a node can be computed and gives no more than the
+// limit.
+func foldable(n *onnx.Node) bool {
+	if len(n.Inputs) == 0 || len(n.Captures) > 0 || !ref.Supports(n) {
+		return false
+	}
+	return !slices.ContainsFunc(n.Outputs, func(v *onnx.Value) bool {
+		return v != nil && (!v.Shape.Known() || v.Shape.Count().N > foldLimit)
+	})
 }

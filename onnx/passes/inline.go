@@ -125,13 +125,13 @@ func (in *inlining) body(n *onnx.Node, f *onnx.Function, stack []*onnx.Function)
 	}
 	prefix := n.Label()
 	for _, b := range f.Body.Nodes {
-		c := &onnx.Node{Name: in.name(prefix, b.Label()), Op: b.Op, Domain: b.Domain, Inputs: make([]*onnx.Value, len(b.Inputs))}
+		c := &onnx.Node{Name: inlinedName(prefix, b.Label()), Op: b.Op, Domain: b.Domain, Inputs: make([]*onnx.Value, len(b.Inputs))}
 		for i, v := range b.Inputs {
 			c.Inputs[i] = now[v]
 		}
 		for _, v := range b.Outputs {
 			if v != nil && now[v] == nil {
-				now[v] = &onnx.Value{Name: in.g.Fresh(in.name(prefix, v.Name)), Type: v.Type, Shape: v.Shape.Clone()}
+				now[v] = &onnx.Value{Name: in.g.Fresh(inlinedName(prefix, v.Name)), Type: v.Type, Shape: v.Shape.Clone()}
 			}
 			out := now[v]
 			if v == nil {
@@ -160,7 +160,8 @@ func (in *inlining) body(n *onnx.Node, f *onnx.Function, stack []*onnx.Function)
 	return nil
 }
 
-func (in *inlining) name(prefix, name string) string {
+// inlinedName is the name of what lies in the body of node prefix.
+func inlinedName(prefix, name string) string {
 	name = prefix + "/" + name
 	return name[:min(len(name), inlineName)]
 }

@@ -18,8 +18,9 @@ func (e *PrecisionError) Error() string { return e.Where + ": " + e.Reason }
 // HalfOptions say what of a graph stays in float32. The zero value keeps only
 // what float16 would spoil.
 type HalfOptions struct {
-	KeepIO bool                  // inputs and outputs of the graph
-	Keep   func(*onnx.Node) bool // further nodes, with what they give to the outside; nil for none
+	KeepIO   bool                   // inputs and outputs of the graph
+	KeepEnds func(*onnx.Value) bool // some of them; nil for none
+	Keep     func(*onnx.Node) bool  // further nodes, with what they give to the outside; nil for none
 }
 
 // Halved says what ToFloat16 did.
@@ -52,7 +53,8 @@ func ToFloat16(g *onnx.Graph, o HalfOptions) (*Halved, error) {
 	if err := widen(g, onnx.BFloat16); err != nil {
 		return nil, err
 	}
-	h := &halving{g: g, keepIO: o.KeepIO, safe: map[*onnx.Node]bool{}, kept: map[*onnx.Node]bool{}, readers: map[*onnx.Value][]*onnx.Node{},
+	ends := func(v *onnx.Value) bool { return o.KeepIO || o.KeepEnds != nil && o.KeepEnds(v) }
+	h := &halving{g: g, keepEnd: ends, safe: map[*onnx.Node]bool{}, kept: map[*onnx.Node]bool{}, readers: map[*onnx.Value][]*onnx.Node{},
 		result: map[*onnx.Value]bool{}, was: map[*onnx.Value]bool{}, casts: map[cast]*onnx.Value{}}
 	h.survey(o.Keep)
 	h.grow()

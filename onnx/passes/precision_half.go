@@ -43,7 +43,7 @@ type cast struct {
 // halving is a graph on its way to float16.
 type halving struct {
 	g       *onnx.Graph
-	keepIO  bool
+	keepEnd func(*onnx.Value) bool       // whether an input or output stays float32
 	safe    map[*onnx.Node]bool          // computes in float32
 	kept    map[*onnx.Node]bool          // because it was asked for
 	readers map[*onnx.Value][]*onnx.Node // with repetitions
@@ -73,7 +73,7 @@ func (h *halving) survey(keep func(*onnx.Node) bool) {
 // native is the type in which a value is computed or comes in; constants have
 // none of their own.
 func (h *halving) native(v *onnx.Value) onnx.DType {
-	if v.Node == nil && h.keepIO || v.Node != nil && h.safe[v.Node] {
+	if v.Node == nil && h.keepEnd(v) || v.Node != nil && h.safe[v.Node] {
 		return onnx.Float
 	}
 	return onnx.Float16
@@ -93,7 +93,7 @@ func (h *halving) wanted(n *onnx.Node) onnx.DType {
 
 // wantedOutside is the type of an output of the graph.
 func (h *halving) wantedOutside(v *onnx.Value) onnx.DType {
-	if h.keepIO || h.kept[v.Node] {
+	if h.keepEnd(v) || h.kept[v.Node] {
 		return onnx.Float
 	}
 	return onnx.Float16
@@ -210,10 +210,10 @@ func (h *halving) convert() error {
 		h.g.Nodes = append(h.g.Nodes, n)
 	}
 	for i, v := range h.g.Outputs {
-		if h.was[v] && v.Type != h.wantedOutside(v) {
+		if to := h.wantedOutside(v); h.was[v] && v.Type != to {
 			name := v.Name
 			h.g.Rename(v, name+"/"+v.Type.String())
-			h.g.Outputs[i] = h.emit(v, h.wantedOutside(v), h.g.Fresh(name))
+			h.g.Outputs[i] = h.emit(v, to, h.g.Fresh(name))
 			h.g.Outputs[i].Node.Name = name + "/cast"
 		}
 	}

@@ -9,9 +9,10 @@ import (
 )
 
 // Prepare returns a copy of a model's graph that everything else works on:
-// functions inlined, raised to the working dialect, sorted, inferred, with constants and shape
-// arithmetic folded and decomposed operators fused. The model stays as it is,
-// and initializers keep their names and data.
+// functions inlined, and branches that are certain to be taken, raised to the
+// working dialect, sorted, inferred, with constants and shape arithmetic folded
+// and decomposed operators fused. The model stays as it is, and initializers
+// keep their names and data.
 func Prepare(m *onnx.Model) (*onnx.Graph, error) { return prepare(m, false) }
 
 // PrepareFloat32 is Prepare for training: what the model computes in float16 or
@@ -37,7 +38,9 @@ func prepare(m *onnx.Model, wide bool) (*onnx.Graph, error) {
 			return ToFloat32(g)
 		},
 		func() error {
-			adoptWeights(g, m.Graph)
+			if err := adoptWeights(g, m.Graph); err != nil {
+				return err
+			}
 			return Fold(g)
 		},
 		func() error { return Measure(g) },
@@ -86,11 +89,14 @@ func nameSizes(g *onnx.Graph) {
 // adoptWeights makes initializers of the Constant nodes of several floats in a
 // graph without any parameter: its exporter kept the weights in such nodes.
 // Those in functions have no name in the source, to which new values go back.
-func adoptWeights(g, source *onnx.Graph) {
+func adoptWeights(g, source *onnx.Graph) error {
 	if slices.ContainsFunc(g.Inits, IsParameter) {
-		return
+		return nil
 	}
-	own := map[string]bool{}
+	own, err := onlyOnce(source)
+	if err != nil {
+		return err
+	}
 	for _, n := range source.Nodes {
 		if v := n.Out(0); v != nil {
 			own[v.Name] = true
@@ -106,4 +112,5 @@ func adoptWeights(g, source *onnx.Graph) {
 		g.Inits = append(g.Inits, v)
 		return true
 	})
+	return nil
 }

@@ -84,13 +84,18 @@ var needs = map[string]int{"Attention": 3, "RMSNormalization": 2, "RotaryEmbeddi
 
 // Raise brings a graph of any ai.onnx opset from 9 to 24 to the working
 // dialect and infers it. The nodes must be sorted. What can't be raised is a
-// *RaiseError. Operators of com.microsoft become their definitions.
+// *RaiseError. Operators of com.microsoft become their definitions, and If nodes
+// whose condition is constant the branch that they take.
 func Raise(g *onnx.Graph, opset int64) error {
 	if opset < oldestOpset || opset > newestOpset {
 		return &RaiseError{Opset: opset, Reason: fmt.Sprintf(
 			"opsets %d to %d are understood; export the model again with one of them", oldestOpset, newestOpset)}
 	}
-	return rebuild(g, func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
+	b, err := newBranching(g, opset)
+	if err != nil {
+		return err
+	}
+	b.raise = func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
 		if n.Domain == "ai.onnx" {
 			n.Domain = ""
 		}
@@ -101,11 +106,8 @@ func Raise(g *onnx.Graph, opset int64) error {
 			}
 			return out, err
 		}
-		for _, a := range n.Attrs {
-			if _, ok := a.Value.(onnx.Opaque); ok && opset != onnx.Dialect {
-				return nil, refusal(n, opset, "it holds a subgraph ("+a.Name+"), which stays in its own opset; "+
-					"export without control flow, or with opset 21")
-			}
+		if attr := subgraphOf(n); attr != "" {
+			return b.node(e, n, attr)
 		}
 		for _, r := range raisings[n.Op] {
 			if opset < r.from || opset >= r.below {
@@ -125,7 +127,8 @@ func Raise(g *onnx.Graph, opset int64) error {
 			return out, err
 		}
 		return nil, nil
-	})
+	}
+	return rebuild(g, b.raise)
 }
 
 func refusal(n *onnx.Node, opset int64, reason string) error {

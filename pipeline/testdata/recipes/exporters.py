@@ -3,6 +3,14 @@ import onnx
 import torch
 
 
+def rename(graph, short):
+    """Gives what a subgraph reads of the graphs around it the names that are short."""
+    for node in graph.node:
+        node.input[:] = [short.get(x, x) for x in node.input]
+        for a in node.attribute:
+            rename(a.g, short)
+
+
 def strip(path):
     """Takes out what no runtime reads: documentation, metadata, names of nodes, shapes and long names of values in between."""
     m = onnx.load(path)
@@ -24,6 +32,8 @@ def strip(path):
         for x in node.output:
             short.setdefault(x, x if len(x) < 12 else f"{node.op_type}.{len(short)}")
         node.output[:] = [short[x] for x in node.output]
+        for a in node.attribute:
+            rename(a.g, short)
     for part in parts:
         for x in part:
             x.ClearField("doc_string")

@@ -6,7 +6,7 @@ import torch
 import transformers as hf
 
 sys.path.insert(0, os.path.dirname(__file__))
-from exporters import Logits, dynamo, torchscript  # noqa: E402
+from exporters import Logits, dynamo, strip, torchscript  # noqa: E402
 from reference import case, randomize  # noqa: E402
 from timm_vit import folder  # noqa: E402
 
@@ -32,6 +32,46 @@ def write(name, make, export, attention="eager", prefix=1, pool="token", image=I
     d = folder(name)
     case(model, d + "/case.safetensors", prefix=prefix, pool=pool, image=size or image)
     export(model, d + "/model.onnx", image, **kw)
+
+
+class Pair(torch.nn.Module):
+    """A whole CLIP model, as Optimum exports it for zero-shot classification."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, pixel_values, attention_mask):
+        o = self.model(input_ids=input_ids, pixel_values=pixel_values, attention_mask=attention_mask)
+        return o.logits_per_image, o.logits_per_text, o.text_embeds, o.image_embeds
+
+
+class Embedded(torch.nn.Module):
+    """The image tower of a CLIP model."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, image):
+        return torch.nn.functional.normalize(self.model.visual_projection(self.model.vision_model(image).pooler_output), dim=-1)
+
+
+def write_pair(name, image=(3, 12, 12)):
+    """Two towers, with the reference of the image's alone."""
+    tower = dict(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
+    config = hf.CLIPConfig(vision_config=dict(**tower, image_size=12, patch_size=4), text_config=dict(**tower, vocab_size=16, max_position_embeddings=6,
+                           eos_token_id=2), projection_dim=5)
+    model = randomize(load(hf.CLIPModel, config, "eager"))
+    d = folder(name)
+    case(Embedded(model), d + "/case.safetensors", image=image)
+    names = ["input_ids", "pixel_values", "attention_mask"], ["logits_per_image", "logits_per_text", "text_embeds", "image_embeds"]
+    ids = torch.tensor([[1, 5, 7, 2]] * 3)
+    sizes = {"input_ids": {0: "text_batch_size", 1: "sequence_length"}, "attention_mask": {0: "text_batch_size", 1: "sequence_length"},
+             "pixel_values": {0: "image_batch_size"}}
+    torch.onnx.export(Pair(model).eval(), (ids, torch.zeros(2, *image), torch.ones_like(ids)), d + "/model.onnx", dynamo=False, opset_version=17,
+                      input_names=names[0], output_names=names[1], dynamic_axes=sizes)
+    strip(d + "/model.onnx")
 
 
 class Resampled(torch.nn.Module):
@@ -81,3 +121,4 @@ if __name__ == "__main__":
     write("hf-clip-17", clip, torchscript, image=(3, 12, 12), pool="avg", prefix=1)
     write("hf-clip-sdpa-dynamo-18", clip, dynamo, "sdpa", image=(3, 12, 12), pool="avg", prefix=1)
     write("hf-siglip-17", siglip, torchscript, image=(3, 12, 12), pool="avg", prefix=0)
+    write_pair("../towers/hf-clip-17")
