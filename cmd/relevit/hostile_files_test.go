@@ -29,11 +29,10 @@ type hostile struct {
 
 // Commands that read a model of any kind. The first needs no runtime.
 var (
-	readingCheckpoints = []string{"inspect BAD", "convert BAD -o x.onnx", "export BAD -o x.pth", "verify model.onnx BAD",
-		"trace -m BAD --inputs batch.safetensors -o x.safetensors"}
-	readingFolders = []string{"convert BAD -o x.onnx", "export BAD -o x.pth", "verify model.onnx BAD"}
-	readingModels  = []string{"inspect BAD", "export BAD -o x.safetensors", "verify BAD model.onnx",
-		"trace -m BAD --inputs batch.safetensors -o x.safetensors"}
+	readingCheckpoints = []string{"inspect BAD", "convert BAD -o x.onnx", "export BAD -o x.pth", "verify model.onnx BAD", "web BAD -o x",
+		"trace -m BAD --inputs batch.safetensors -o x.safetensors", "explain -m BAD 00005.png -o x"}
+	readingModels = []string{"inspect BAD", "export BAD -o x.safetensors", "verify BAD model.onnx", "web model.onnx BAD -o x",
+		"trace -m BAD --inputs batch.safetensors -o x.safetensors", "explain -m BAD 00005.png -o x"}
 )
 
 func hostileFiles() []hostile {
@@ -76,9 +75,6 @@ func hostileCheckpoints() []hostile {
 	var out []hostile
 	add := func(kind, name, file, says string, make func(string) error) {
 		commands := readingCheckpoints
-		if kind == "folder" {
-			commands = readingFolders
-		}
 		if len(out)%6 > 0 { // the others share their reader
 			commands = commands[:1]
 		}
