@@ -27,7 +27,7 @@ type hostile struct {
 	says     string // parts of the message, separated by |
 }
 
-// Commands that read a model of any kind. The first needs no runtime.
+// Commands that read a model of any kind.
 var (
 	readingCheckpoints = []string{"inspect BAD", "convert BAD -o x.onnx", "export BAD -o x.pth", "verify model.onnx BAD", "web BAD -o x",
 		"trace -m BAD --inputs batch.safetensors -o x.safetensors", "explain -m BAD 00005.png -o x"}
