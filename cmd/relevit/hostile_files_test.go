@@ -23,6 +23,8 @@ type hostile struct {
 	make     func(dir string) error
 	commands []string
 	harmless bool   // it changes nothing, and the command does its work
+	leaves   bool   // a run, from which the last command can go on
+	runtime  bool   // the commands need ONNX Runtime before they come upon it
 	code     int    // that the commands exit with; 0: that of a bad input
 	says     string // parts of the message, separated by |
 }
@@ -36,7 +38,7 @@ var (
 )
 
 func hostileFiles() []hostile {
-	return slices.Concat(hostileCheckpoints(), hostileModels(), hostileTexts())
+	return slices.Concat(hostileCheckpoints(), hostileModels(), hostileTexts(), hostilePictures())
 }
 
 // hostileTexts are configurations and tables.
@@ -65,7 +67,7 @@ func hostileTexts() []hostile {
 		"many columns":           {"image" + strings.Repeat(",", 1<<17) + "\n", "bad.csv"},
 		"a path of zero bytes":   {"image,mask,label\n\x00,y,1\n", "bad.csv"},
 	}) {
-		out = append(out, hostile{name: "csv/" + name, file: "bad.csv", make: write("bad.csv", c[0]), says: c[1],
+		out = append(out, hostile{name: "csv/" + name, file: "bad.csv", runtime: true, make: write("bad.csv", c[0]), says: c[1],
 			commands: []string{"finetune -c c.yaml --set data.layout=csv --set data.labels=csv --set data.csv=BAD -o run"}})
 	}
 	return out
