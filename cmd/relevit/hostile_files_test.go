@@ -94,6 +94,9 @@ func hostileCheckpoints() []hostile {
 	for name, s := range sorted(hostileSafetensors()) {
 		add("safetensors", name, "bad.safetensors", s.says, write("bad.safetensors", s.data()))
 	}
+	overlap := `{"v":{"dtype":"U8","shape":[1073741824],"data_offsets":[0,1073741824]},"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`
+	add("safetensors", "overlapping tensors of 1 GB", "bad.safetensors", "overlaps",
+		sparse("bad.safetensors", string(binary.LittleEndian.AppendUint64(nil, uint64(len(overlap))))+overlap))
 	for name, f := range sorted(hostileFolders()) {
 		add("folder", name, "bad", f.says, f.make)
 	}
