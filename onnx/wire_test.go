@@ -204,6 +204,9 @@ func TestCutModelsFailQuickly(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, _, err := ReadModel(cut)
+			if err == nil && betweenFields(whole, len(whole)*percent/100) {
+				continue // nothing shows that an import of unused operators is missing
+			}
 			if e := (*FormatError)(nil); !errors.As(err, &e) || e.File != cut {
 				t.Errorf("%d %% of %s: %v", percent, path, err)
 			}
@@ -213,6 +216,16 @@ func TestCutModelsFailQuickly(t *testing.T) {
 			t.Errorf("100 cuts of %s took %v and %d MB", path, took, mb)
 		}
 	}
+}
+
+// betweenFields reports whether an outermost field ends at a byte.
+func betweenFields(file []byte, at int) bool {
+	pos := 0
+	for pos < at {
+		_, _, n := protowire.ConsumeField(file[pos:])
+		pos += max(n, 1)
+	}
+	return pos == at
 }
 
 func fileExists(path string) bool {
