@@ -28,19 +28,28 @@ type Document struct {
 // ReadDocument reads a file. External data is not read before Model needs it.
 // What isn't an ONNX file gives a *FormatError.
 func ReadDocument(path string) (*Document, error) {
-	data, err := readFile(path)
+	s, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	return parseDocument(data, path, filepath.Dir(path), fileLimits)
+	defer s.file.Close()
+	if err := s.fill(); err != nil {
+		return nil, err
+	}
+	return parseDocument(s.data, path, filepath.Dir(path), fileLimits)
 }
 
-func readFile(path string) ([]byte, error) {
+// open opens a file and reads its skeleton.
+func open(path string) (s *skeleton, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read model: %w", err)
 	}
-	defer f.Close()
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("read model: %w", err)
@@ -57,11 +66,7 @@ func readFile(path string) ([]byte, error) {
 		err.File = path
 		return nil, err
 	}
-	data := make([]byte, info.Size())
-	if _, err = io.ReadFull(f, data); err != nil {
-		return nil, fmt.Errorf("read model %s: %w", path, err)
-	}
-	return data, nil
+	return readSkeleton(f, info.Size())
 }
 
 // skim looks for the end of what a large file says it holds, so that one that is
@@ -160,12 +165,20 @@ func (d *Document) WriteFile(path string) error {
 // ReadModel reads a file and decodes it. The document is what to edit for
 // giving the user's own file new values.
 func ReadModel(path string) (*Model, *Document, error) {
-	d, err := ReadDocument(path)
+	s, err := open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.file.Close()
+	d, err := parseDocument(s.data, path, filepath.Dir(path), fileLimits)
 	if err != nil {
 		return nil, nil, err
 	}
 	m, err := d.Model()
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.fill(); err != nil {
 		return nil, nil, err
 	}
 	return m, d, nil

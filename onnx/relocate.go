@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 
@@ -23,6 +24,18 @@ func (d *Document) ExternalFiles() []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// RenameExternal says that a data file, which nothing has been read of, has
+// another name.
+func (d *Document) RenameExternal(from, to string) {
+	for _, t := range d.root.externals() {
+		for _, entry := range t.subs(tensorExternal) {
+			if entry.text(entryKey) == "location" && path.Clean(entry.text(entryValue)) == from {
+				entry.setText(entryValue, to)
+			}
+		}
+	}
 }
 
 // Externalize moves initializers of at least threshold bytes (0: 1024) from

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx"
@@ -57,10 +58,11 @@ func Convert(ctx context.Context, source, out string, opt ConvertOptions) (*Conv
 	if opt.Data == DataOutside {
 		write.External = dataFile(out)
 	}
-	if err := onnx.WriteModel(out, m, write); err != nil {
+	renamed, err := arrive(out, func(staged string) error { return onnx.WriteModel(staged, m, write) })
+	if err != nil {
 		return nil, explainFull(err)
 	}
-	r := &Converted{Path: out, Architecture: a.Title(), Description: a.Describe(), Opset: m.OpsetVersion(""), Warnings: append([]string{}, a.Warnings...)}
+	r := &Converted{Path: out, Architecture: a.Title(), Description: a.Describe(), Opset: m.OpsetVersion(""), Warnings: slices.Concat([]string{}, a.Warnings, renamed)}
 	for _, p := range passes.Parameters(m.Graph) {
 		r.Parameters += p.Data.Count()
 	}

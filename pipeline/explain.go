@@ -83,9 +83,9 @@ type SkippedPicture struct {
 }
 
 // Explain writes relevance maps of pictures: for each an overlay and the map
-// itself, and explain.json for all, also when it is interrupted. Folders keep
-// their structure. Pictures that can't be decoded are left out and listed,
-// unless opt.Strict.
+// itself, and explain.json for all, also when it is interrupted; nothing where
+// none can be explained. Folders keep their structure. Pictures that can't be
+// decoded are left out and listed, unless opt.Strict.
 func Explain(ctx context.Context, opt ExplainOptions) (*Explanation, error) {
 	if opt.Method != "" && opt.Method != MethodRelevance {
 		return nil, &configs.Error{Key: "method", Msg: fmt.Sprintf("there is no method %q to explain by; there is %s", opt.Method, MethodRelevance)}
@@ -122,10 +122,17 @@ func Explain(ctx context.Context, opt ExplainOptions) (*Explanation, error) {
 	defer x.Close()
 	r := &explaining{opt: opt, explainer: x, sitters: sitters, names: targets.names, preprocess: m.Preprocess}
 	r.result = Explanation{Model: opt.Model, Method: MethodRelevance, Target: targets.text, Size: x.Size, Output: opt.Output, Pictures: []ExplainedPicture{}}
+	_, missing := os.Stat(opt.Output)
+	fresh := missing != nil
 	if err := os.MkdirAll(opt.Output, 0o777); err != nil {
 		return nil, fmt.Errorf("writing to %s: %w", opt.Output, err)
 	}
-	err = r.run(ctx)
+	if err = r.run(ctx); err != nil && !slices.ContainsFunc(r.done, func(p *ExplainedPicture) bool { return p != nil }) {
+		if fresh {
+			os.Remove(opt.Output)
+		}
+		return nil, err
+	}
 	if writeErr := r.finish(); err == nil {
 		err = writeErr
 	}

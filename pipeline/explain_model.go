@@ -111,6 +111,9 @@ func NewExplainer(m *Model, batch, startLayer int, opt ort.Options) (*Explainer,
 	if err != nil {
 		return nil, err
 	}
+	if err := opt.Load(); err != nil {
+		return nil, err
+	}
 	x := &Explainer{Batch: batch, Size: m.Preprocess.Size, ends: ends}
 	reduced := *source
 	reduced.Graph = onlyEnds(source.Graph, ends)

@@ -60,7 +60,7 @@ type ExportOptions struct {
 	WithRelevance bool   // add the relevance map of a class as an output
 	Find          models.FindOptions
 
-	Run bool        // what was written, before it appears, and compare; a runtime must be loaded
+	Run bool        // what was written, before it appears, and compare, where there is a runtime
 	ORT ort.Options // how
 }
 

@@ -47,7 +47,12 @@ func (e *exporter) check(ctx context.Context, path string, values []safetensors.
 		}
 	}
 	if !e.opt.Run {
+		return &ExportCheck{Reason: "not asked for"}, nil
+	}
+	if err := e.opt.ORT.Load(); ort.IsMissing(err) {
 		return &ExportCheck{Reason: "no ONNX Runtime to run it"}, nil
+	} else if err != nil {
+		return nil, err
 	}
 	after, err := ort.Open(path, e.opt.ORT)
 	if withoutKernels(written, err) {

@@ -2,8 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -12,8 +10,8 @@ import (
 )
 
 // write writes one file, or folder, for a share of the finetuned weights. What
-// isn't the user's own graph is made in a folder of its own, checked there, and
-// moved to its place.
+// isn't the user's own graph, and what replaces a model and its data files, is
+// made in a folder of its own, checked there, and moved to its place.
 func (e *exporter) write(ctx context.Context, path string, share *float64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -25,8 +23,9 @@ func (e *exporter) write(ctx context.Context, path string, share *float64) error
 	e.result.Parameters = len(values)
 	metadata := e.described(share)
 	file := ExportedFile{Path: path, Blend: share}
-	plain := e.result.Format == FormatONNX && !e.rewrites() && e.opt.Data == "" && share == nil
-	if plain && e.document != nil {
+	plain := e.result.Format == FormatONNX && !e.rewrites() && e.opt.Data == "" && share == nil && e.document != nil
+	_, vacant := os.Stat(path)
+	if plain && (vacant != nil || !e.document.HasExternalData()) {
 		err = e.writeONNX(path, values, metadata)
 	} else {
 		file.Check, err = e.stage(ctx, path, values, metadata)
@@ -45,91 +44,26 @@ func (e *exporter) write(ctx context.Context, path string, share *float64) error
 	return nil
 }
 
-// stage writes into a temporary folder beside path, checks what is there, and
-// moves it to path.
-func (e *exporter) stage(ctx context.Context, path string, values []safetensors.Named, metadata []onnx.KV) (*ExportCheck, error) {
-	parent := filepath.Dir(path)
-	temp, err := os.MkdirTemp(parent, "."+filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(temp)
-	staged := filepath.Join(temp, filepath.Base(path))
-	var check *ExportCheck
-	switch e.result.Format {
-	case FormatONNX:
-		if err = e.writeONNX(staged, values, metadata); err == nil {
-			check, err = e.check(ctx, staged, values, metadata)
+// stage writes what arrives at path once it is checked.
+func (e *exporter) stage(ctx context.Context, path string, values []safetensors.Named, metadata []onnx.KV) (check *ExportCheck, err error) {
+	renamed, err := arrive(path, func(staged string) error {
+		switch e.result.Format {
+		case FormatONNX:
+			if err = e.writeONNX(staged, values, metadata); err == nil {
+				check, err = e.check(ctx, staged, values, metadata)
+			}
+		case FormatHub:
+			err = e.writeFolder(staged, values, metadata)
+		default:
+			err = e.writeTensors(staged, values, metadata)
 		}
-	case FormatHub:
-		err = e.writeFolder(staged, values, metadata)
-	default:
-		err = e.writeTensors(staged, values, metadata)
-	}
-	if err == nil {
-		err = ctx.Err()
-	}
-	if err == nil {
-		err = moveIn(temp, staged, path)
-	}
-	if err == nil {
-		err = syncFolder(parent)
-	}
-	return check, err
-}
-
-// moveIn moves what was staged beside path: the data files of a model, then the
-// model, or a folder. Data files of other models are not overwritten.
-func moveIn(temp, staged, path string) error {
-	_, err := os.Stat(path)
-	fresh := err != nil
-	if info, err := os.Stat(staged); err == nil && info.IsDir() {
-		return moveFolder(staged, path)
-	}
-	var rest []string
-	err = filepath.WalkDir(temp, func(file string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || file == staged {
-			return err
+		if err == nil {
+			err = ctx.Err()
 		}
-		name, err := filepath.Rel(temp, file)
-		rest = append(rest, name)
 		return err
 	})
-	if err != nil {
-		return err
+	for _, text := range renamed {
+		e.note("%s", text)
 	}
-	for _, name := range rest {
-		target := filepath.Join(filepath.Dir(path), name)
-		if _, err := os.Stat(target); err == nil && fresh {
-			return fmt.Errorf("the data file %s is there already and belongs to another model: write into another folder", target)
-		}
-	}
-	for _, name := range rest {
-		target := filepath.Join(filepath.Dir(path), name)
-		if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
-			return err
-		}
-		if err := os.Rename(filepath.Join(temp, name), target); err != nil {
-			return err
-		}
-	}
-	return os.Rename(staged, path)
-}
-
-// moveFolder moves a folder to a path where there is none, an empty one, or one
-// whose files of the same names are to be overwritten.
-func moveFolder(staged, path string) error {
-	if err := os.Remove(path); err == nil || os.IsNotExist(err) {
-		return os.Rename(staged, path)
-	}
-	entries, err := os.ReadDir(staged)
-	if err != nil {
-		return err
-	}
-	for _, f := range entries {
-		if err := os.Rename(filepath.Join(staged, f.Name()), filepath.Join(path, f.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
+	return check, err
 }

@@ -147,6 +147,9 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options) error 
 	if t.graphs, err = m.NewGraphs(batch, ObjectiveOf(t.cfg), AdamWOf(t.cfg), t.cfg.Freezes); err != nil {
 		return err
 	}
+	if err := opt.Load(); err != nil {
+		return err
+	}
 	if err := t.keepArtifacts(m); err != nil {
 		return err
 	}

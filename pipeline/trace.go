@@ -211,6 +211,9 @@ func runTrace(g *onnx.Graph, a *assembly, in traceInputs, names []string, opt or
 	if err != nil {
 		return nil, err
 	}
+	if err := opt.Load(); err != nil {
+		return nil, err
+	}
 	opt.Name = "the trace graph"
 	session, err := ort.NewSession(data, opt)
 	if err != nil {

@@ -35,6 +35,9 @@ type result struct {
 // run gives the same inputs to the models, and adds how far the second's
 // outputs lie from the first's and how far each lies from the evaluator's.
 func (v *Verification) run(ctx context.Context, opt VerifyOptions) error {
+	if err := opt.ORT.Load(); err != nil {
+		return err
+	}
 	var ports [][]ort.Port
 	for _, m := range v.Models {
 		if err := m.subject.open(opt.ORT); err != nil {

@@ -46,7 +46,10 @@ func runDemo(c *call) error {
 	opt := demo.RunOptions{Dir: c.String("o"), Version: version(), Command: commandLine(os.Args), Seeds: c.Int("seeds"),
 		Epochs: c.Int("epochs"), Pictures: c.Int("pictures"), TestPictures: c.Int("test-pictures")}
 	var err error
-	if opt.ORT, err = c.loadRuntime(); err != nil {
+	if opt.ORT, err = c.runtimeOptions(); err != nil {
+		return err
+	}
+	if err := opt.ORT.Load(); err != nil {
 		return err
 	}
 	var m *meter

@@ -60,7 +60,7 @@ func explain(c *call) error {
 	if err := outputs(opt.Output); err != nil {
 		return err
 	}
-	if opt.ORT, err = c.loadRuntime(); err != nil {
+	if opt.ORT, err = c.runtimeOptions(); err != nil {
 		return err
 	}
 	var m *meter

@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline"
 )
 
@@ -127,10 +126,10 @@ func export(c *call) error {
 	if err := outputs(out); err != nil {
 		return err
 	}
-	if opt.ORT, err = c.loadRuntime(); err != nil && !ort.IsMissing(err) {
+	if opt.ORT, err = c.runtimeOptions(); err != nil {
 		return err
 	}
-	opt.Run = err == nil
+	opt.Run = true
 	var r *pipeline.Exported
 	err = c.during("exporting", func() error {
 		r, err = pipeline.Export(c.Context.Context, args[0], out, opt)

@@ -68,7 +68,7 @@ func finetune(c *call) error {
 			return err
 		}
 	}
-	if opt.ORT, err = c.loadRuntime(); err != nil {
+	if opt.ORT, err = c.runtimeOptions(); err != nil {
 		return err
 	}
 	view := &trainingView{c: c, warned: map[string]bool{}}

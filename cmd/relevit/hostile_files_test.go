@@ -23,21 +23,22 @@ type hostile struct {
 	make     func(dir string) error
 	commands []string
 	harmless bool   // it changes nothing, and the command does its work
+	leaves   bool   // a run, from which the last command can go on
+	runtime  bool   // the commands need ONNX Runtime before they come upon it
 	code     int    // that the commands exit with; 0: that of a bad input
 	says     string // parts of the message, separated by |
 }
 
-// Commands that read a model of any kind. The first needs no runtime.
+// Commands that read a model of any kind.
 var (
-	readingCheckpoints = []string{"inspect BAD", "convert BAD -o x.onnx", "export BAD -o x.pth", "verify model.onnx BAD",
-		"trace -m BAD --inputs batch.safetensors -o x.safetensors"}
-	readingFolders = []string{"convert BAD -o x.onnx", "export BAD -o x.pth", "verify model.onnx BAD"}
-	readingModels  = []string{"inspect BAD", "export BAD -o x.safetensors", "verify BAD model.onnx",
-		"trace -m BAD --inputs batch.safetensors -o x.safetensors"}
+	readingCheckpoints = []string{"inspect BAD", "convert BAD -o x.onnx", "export BAD -o x.pth", "verify model.onnx BAD", "web BAD -o x",
+		"trace -m BAD --inputs batch.safetensors -o x.safetensors", "explain -m BAD 00005.png -o x"}
+	readingModels = []string{"inspect BAD", "export BAD -o x.safetensors", "verify BAD model.onnx", "web model.onnx BAD -o x",
+		"trace -m BAD --inputs batch.safetensors -o x.safetensors", "explain -m BAD 00005.png -o x"}
 )
 
 func hostileFiles() []hostile {
-	return slices.Concat(hostileCheckpoints(), hostileModels(), hostileTexts())
+	return slices.Concat(hostileCheckpoints(), hostileModels(), hostileTexts(), hostilePictures())
 }
 
 // hostileTexts are configurations and tables.
@@ -66,7 +67,7 @@ func hostileTexts() []hostile {
 		"many columns":           {"image" + strings.Repeat(",", 1<<17) + "\n", "bad.csv"},
 		"a path of zero bytes":   {"image,mask,label\n\x00,y,1\n", "bad.csv"},
 	}) {
-		out = append(out, hostile{name: "csv/" + name, file: "bad.csv", make: write("bad.csv", c[0]), says: c[1],
+		out = append(out, hostile{name: "csv/" + name, file: "bad.csv", runtime: true, make: write("bad.csv", c[0]), says: c[1],
 			commands: []string{"finetune -c c.yaml --set data.layout=csv --set data.labels=csv --set data.csv=BAD -o run"}})
 	}
 	return out
@@ -76,9 +77,6 @@ func hostileCheckpoints() []hostile {
 	var out []hostile
 	add := func(kind, name, file, says string, make func(string) error) {
 		commands := readingCheckpoints
-		if kind == "folder" {
-			commands = readingFolders
-		}
 		if len(out)%6 > 0 { // the others share their reader
 			commands = commands[:1]
 		}
@@ -96,6 +94,9 @@ func hostileCheckpoints() []hostile {
 	for name, s := range sorted(hostileSafetensors()) {
 		add("safetensors", name, "bad.safetensors", s.says, write("bad.safetensors", s.data()))
 	}
+	overlap := `{"v":{"dtype":"U8","shape":[1073741824],"data_offsets":[0,1073741824]},"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`
+	add("safetensors", "overlapping tensors of 1 GB", "bad.safetensors", "overlaps",
+		sparse("bad.safetensors", string(binary.LittleEndian.AppendUint64(nil, uint64(len(overlap))))+overlap))
 	for name, f := range sorted(hostileFolders()) {
 		add("folder", name, "bad", f.says, f.make)
 	}

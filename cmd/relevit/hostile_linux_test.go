@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,10 +39,6 @@ func mainUnderTest() {
 	os.Exit(code)
 }
 
-// progressLine is what a command says that takes a second, as it may on a busy
-// machine.
-var progressLine = regexp.MustCompile(`^[a-z]+: \d+s\n$`)
-
 // peakOf reads the largest resident memory, in bytes, that a process wrote.
 func peakOf(path string) (int64, error) {
 	status, err := os.ReadFile(path)
@@ -59,11 +54,12 @@ func peakOf(path string) (int64, error) {
 // TestHostileFilesEndInOneErrorQuickly gives every command that reads a kind of
 // file the files that are made to run something, to reach out of their folder,
 // to take all memory or time, or that are broken: each is refused by one line,
-// exit code 3, within a second and 100 MB, and leaves nothing behind.
+// exit code 3, within a second and 100 MB, and leaves nothing behind. None but
+// finetune, which knows a model's classes from its session, needs ONNX Runtime.
 func TestHostileFilesEndInOneErrorQuickly(t *testing.T) {
 	_, missing := ort.Locate("")
 	if missing != nil {
-		t.Logf("only inspect and convert run: %v", missing)
+		t.Logf("finetune doesn't run: %v", missing)
 	}
 	fixtures := t.TempDir()
 	if err := makeFixtures(fixtures); err != nil {
@@ -79,10 +75,13 @@ func TestHostileFilesEndInOneErrorQuickly(t *testing.T) {
 
 func checkHostile(t *testing.T, fixtures string, h hostile, runtime bool) {
 	dir := t.TempDir()
-	for _, name := range []string{"model.onnx", "weights.safetensors", "batch.safetensors", "c.yaml"} {
-		if err := os.Link(filepath.Join(fixtures, name), filepath.Join(dir, name)); err != nil {
+	for _, name := range []string{"model.onnx", "weights.safetensors", "batch.safetensors", "c.yaml", "data/images/star/00005.png"} {
+		if err := os.Link(filepath.Join(fixtures, name), filepath.Join(dir, filepath.Base(name))); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Link(filepath.Join(fixtures, "data/masks/star/00005.png"), filepath.Join(dir, "mask.png")); err != nil {
+		t.Fatal(err)
 	}
 	if err := h.make(dir); err != nil {
 		t.Fatal(err)
@@ -90,14 +89,19 @@ func checkHostile(t *testing.T, fixtures string, h hostile, runtime bool) {
 	before := filesIn(t, dir)
 	for i, command := range h.commands {
 		args := strings.Fields(strings.ReplaceAll(command, "BAD", h.file))
-		if !runtime && !slices.Contains([]string{"inspect", "convert"}, args[0]) {
+		switch {
+		case h.runtime && !runtime:
 			continue
+		case !h.runtime:
+			args = append([]string{"--runtime", "no/such.so"}, args...)
 		}
 		if i == 0 {
 			args = append([]string{"--json"}, args...)
 		}
 		if h.harmless {
-			runWithin(t, dir, args, done)
+			if stdout, stderr := runWithin(t, dir, args, done); !strings.Contains(stdout, h.says) {
+				t.Errorf("%v printed\n%s%s\nwant %q in it", args, stdout, stderr, h.says)
+			}
 			continue
 		}
 		message := refused(t, dir, args, cmp.Or(h.code, badInput))
@@ -106,7 +110,7 @@ func checkHostile(t *testing.T, fixtures string, h hostile, runtime bool) {
 				t.Errorf("%v: it said\n%s\nwant %q in it", args, message, part)
 			}
 		}
-		if after := filesIn(t, dir); !slices.Equal(before, after) {
+		if after := filesIn(t, dir); !slices.Equal(before, after) && !(h.leaves && i == len(h.commands)-1) {
 			t.Errorf("%v: there were %v, there are %v", args, before, after)
 		}
 	}
@@ -157,12 +161,12 @@ func refused(t *testing.T, dir string, args []string, code int) string {
 	}
 	message := ""
 	for line := range strings.Lines(stderr) {
-		if !progressLine.MatchString(line) {
+		if strings.HasPrefix(line, "relevit: ") { // beside progress, on a busy machine
 			message += line
 		}
 	}
-	if stdout != "" || strings.Count(message, "\n") != 1 || !strings.HasPrefix(message, "relevit: ") || len(message) > longestMessage+100 {
-		t.Errorf("%v printed\n%.3000s\nand said\n%.3000s\nwant one line", args, stdout, message)
+	if stdout != "" || strings.Count(message, "\n") != 1 || len(message) > longestMessage+100 {
+		t.Errorf("%v printed\n%.3000s\nand said\n%.3000s\nwant one line with the error alone", args, stdout, stderr)
 	}
 	return message
 }

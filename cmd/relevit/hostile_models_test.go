@@ -91,6 +91,9 @@ func hostileModels() []hostile {
 	for name, m := range sorted(brokenModels()) {
 		add(name, m.says, func(dir string) error { return write("bad.onnx", m.data())(dir) })
 	}
+	for name, m := range sorted(largeModels()) {
+		add(name+" beside 1 GB", m.says, sparse("bad.onnx", m.data()))
+	}
 	for name, e := range sorted(externalModels()) {
 		add("data "+name, "initializer w|"+e.says, both(write("bad.onnx", modelOf(input("x", 1), node("Add", "x w", "y"), output("y"), tensor("w", e.dims, external(e.entries...)))), e.make))
 	}
@@ -179,6 +182,28 @@ func brokenModels() map[string]made {
 	}
 }
 
+// largeModels are the heads of graphs with faults, whose last tensor has 1 GB.
+func largeModels() map[string]made {
+	before := func(graph ...string) func() string {
+		head := strings.Join(graph, "") + input("x", 1) + output("y") + field(2, "g")
+		large := tensorProto("large", []int64{1 << 28}) + announced(9, 1<<30)
+		head += announced(5, uint64(len(large)+1<<30)) + large
+		return text(number(1, 9) + field(8, number(2, 17)) + announced(7, uint64(len(head)+1<<30)) + head)
+	}
+	return map[string]made{
+		"a cycle":              {"", before(node("Add", "x b", "a"), node("Neg", "a", "b"), node("Neg", "b", "y"))},
+		"a value twice":        {"already that of another value", before(node("Neg", "x", "y"), node("Abs", "x", "y"))},
+		"an initializer twice": {"two initializers", before(node("Neg", "x", "y"), tensor("large", []int64{1}, raw("1234")))},
+		"a value from nowhere": {`reads "z"`, before(node("Neg", "z", "y"))},
+		"too little data":      {"raw_data has 4 bytes", before(node("Neg", "x", "y"), tensor("w", []int64{2}, raw("1234")))},
+	}
+}
+
+// sparse is a file of 1 GB of zeros behind its head, which takes no space.
+func sparse(name, head string) func(dir string) error {
+	return both(write(name, head), func(dir string) error { return os.Truncate(filepath.Join(dir, name), int64(len(head)+1<<30)) })
+}
+
 // dataOf is a model whose data lie outside.
 type dataOf struct {
 	says    string
@@ -191,7 +216,7 @@ func externalModels() map[string]dataOf {
 	nothing := func(string) error { return nil }
 	one := []int64{1}
 	at := func(location string) []string { return []string{"location", location} }
-	sparse := func(size int64) func(string) error {
+	empty := func(size int64) func(string) error {
 		return both(write("w.bin", ""), func(dir string) error { return os.Truncate(filepath.Join(dir, "w.bin"), size) })
 	}
 	return map[string]dataOf{
@@ -218,7 +243,7 @@ func externalModels() map[string]dataOf {
 		"of -1 bytes":        {"expected a number of bytes", one, append(at("w.bin"), "length", "-1"), write("w.bin", "1234")},
 		"of 2^60 elements":   {"too big", []int64{1 << 60}, at("w.bin"), write("w.bin", "1234")},
 		"that is short":      {"beyond the end", []int64{2}, at("w.bin"), write("w.bin", "1234")},
-		"of 1 TB of nothing": {"", []int64{1 << 38}, at("w.bin"), sparse(1 << 40)},
-		"beyond 1 TB":        {"beyond the end", []int64{1 << 39}, at("w.bin"), sparse(1 << 40)},
+		"of 1 TB of nothing": {"", []int64{1 << 38}, at("w.bin"), empty(1 << 40)},
+		"beyond 1 TB":        {"beyond the end", []int64{1 << 39}, at("w.bin"), empty(1 << 40)},
 	}
 }

@@ -166,16 +166,16 @@ func (c *call) need(flags ...string) error {
 	return nil
 }
 
-// loadRuntime loads ONNX Runtime and returns how sessions are to run.
-func (c *call) loadRuntime() (ort.Options, error) {
-	opt := ort.Options{Threads: c.Int("threads"), Device: c.String("device")}
+// runtimeOptions reads how sessions are to run, and on which library.
+func (c *call) runtimeOptions() (ort.Options, error) {
+	opt := ort.Options{Threads: c.Int("threads"), Device: c.String("device"), Library: c.String("runtime")}
 	if err := ort.CheckDevice(opt.Device); err != nil {
 		return opt, usagef("--%v", err)
 	}
 	if opt.Threads < 0 {
 		return opt, usagef("--threads %d: expected 0 or more", opt.Threads)
 	}
-	return opt, ort.Load(c.String("runtime"))
+	return opt, nil
 }
 
 // note tells the user something, on standard error.

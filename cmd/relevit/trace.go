@@ -81,7 +81,7 @@ func trace(c *call) error {
 	if err := outputs(opt.Output); err != nil {
 		return err
 	}
-	if opt.ORT, err = c.loadRuntime(); err != nil {
+	if opt.ORT, err = c.runtimeOptions(); err != nil {
 		return err
 	}
 	opt.OnWarning = func(text string) { c.note("warning: %s", text) }

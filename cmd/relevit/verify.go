@@ -68,7 +68,7 @@ func verify(c *call) error {
 	if err := exist(opt.Images...); err != nil {
 		return err
 	}
-	if opt.ORT, err = c.loadRuntime(); err != nil {
+	if opt.ORT, err = c.runtimeOptions(); err != nil {
 		return err
 	}
 	v, err := c.runVerification(append(args, ""), opt)

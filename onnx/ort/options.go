@@ -20,6 +20,18 @@ type Options struct {
 	AsIs    bool   // run the nodes as written, without graph optimizations
 	Profile string // prefix of a JSON profile that EndProfile completes; "" means none
 	Name    string // what messages call a model given as bytes; "" means "the graph"
+	Library string // what Load loads, a library or its folder; "" means what is loaded already, or else what Locate finds
+}
+
+// Load loads the runtime, once whatever else a command needs has been read: a
+// bad file is told of without one.
+func (o Options) Load() error {
+	if o.Library == "" {
+		if _, err := Current(); err == nil {
+			return nil
+		}
+	}
+	return Load(o.Library)
 }
 
 // CheckDevice reports whether s reads as a device, before anything is loaded.

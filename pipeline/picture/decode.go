@@ -20,10 +20,16 @@ import (
 // MaxPixels is the largest picture that is decoded; the header is asked first.
 const MaxPixels = 200_000_000
 
-// densest is how many pixels a byte of a file can hold at most, where the format
-// has such a bound: deflate makes no more than 1032 bytes of one, an LZW code of
-// 12 bits no more than 4096 pixels, and each JPEG block takes a bit.
-var densest = map[string]int{"jpeg": 8 * 64, "png": 8 * 1032, "gif": 4096, "bmp": 8}
+// densest is how many pixels a byte of a file can hold at most: deflate makes no
+// more than 1032 bytes of one, an LZW code of 12 bits no more than 4096 pixels,
+// and each JPEG block takes a bit. WebP and TIFF have codes that take no bit for
+// a pixel, or one for a row: their number is beyond any mask of an object, and
+// large files alone are held to it, as pictures of one colour may be denser.
+var densest = map[string]int{"jpeg": 8 * 64, "png": 8 * 1032, "gif": 4096, "bmp": 8, "webp": 1 << 15, "tiff": 1 << 15}
+
+// mostOfOneColour is up to how many pixels a WebP or TIFF file may hold in any
+// number of bytes.
+const mostOfOneColour = 1 << 23
 
 // maxFileBytes bounds what is read of one image file.
 const maxFileBytes = 1 << 30
@@ -166,10 +172,11 @@ func checkStated(w, h int, format string, bytes int) error {
 	if err := checkSize(w, h); err != nil {
 		return err
 	}
-	if most, ok := densest[format]; ok && w*h/most > bytes {
-		return fmt.Errorf("the file is truncated: %s says %dx%d pixels, which %d bytes can't hold", format, w, h, bytes)
+	loose := format == "webp" || format == "tiff"
+	if w*h/densest[format] <= bytes || loose && w*h <= mostOfOneColour {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("the file is truncated, or a bomb: %s says %dx%d pixels in %d bytes", format, w, h, bytes)
 }
 
 func checkSize(w, h int) error {

@@ -169,6 +169,7 @@ func TestBombsTakeNoMemory(t *testing.T) {
 		"jpeg": sized(j, bytes.Index(j, []byte{0xff, 0xc0})+5, 2, true),
 		"gif":  sized(encodeWith(t, func(b *bytes.Buffer) error { return gif.Encode(b, img, nil) }), 6, 2, false),
 		"bmp":  sized(encodeWith(t, func(b *bytes.Buffer) error { return bmp.Encode(b, img) }), 18, 4, false),
+		"webp": blankWebP(14000, 14000),
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -184,6 +185,21 @@ func TestBombsTakeNoMemory(t *testing.T) {
 	}
 }
 
+// blankWebP is a whole lossless file: a size, and five codes of one symbol, so
+// that a pixel takes no bit.
+func blankWebP(w, h uint32) []byte {
+	data := []byte("RIFF\x18\x00\x00\x00WEBPVP8L\x0b\x00\x00\x00\x2f")
+	data = binary.LittleEndian.AppendUint32(data, w-1|(h-1)<<14)
+	return append(data, 0x88, 0x88, 0x08, 0, 0, 0, 0)
+}
+
+func TestPicturesOfOneColourMayBeDense(t *testing.T) {
+	var p RGB
+	if err := p.Decode(blankWebP(2800, 2900)); err != nil || p.W != 2800 || p.H != 2900 {
+		t.Errorf("%dx%d: %v", p.W, p.H, err)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	img := image.NewNRGBA(image.Rect(0, 0, 5, 4))
 	f.Add(encodeWith(f, func(b *bytes.Buffer) error { return png.Encode(b, img) }))
@@ -191,6 +207,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(encodeWith(f, func(b *bytes.Buffer) error { return gif.Encode(b, img, nil) }))
 	f.Add(encodeWith(f, func(b *bytes.Buffer) error { return bmp.Encode(b, img) }))
 	f.Add(encodeWith(f, func(b *bytes.Buffer) error { return tiff.Encode(b, img, nil) }))
+	f.Add(blankWebP(5, 4))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if config, _, err := image.DecodeConfig(bytes.NewReader(data)); err == nil && config.Width*config.Height > 1<<20 {
 			return
