@@ -98,7 +98,8 @@ func (s *Split) takeSeedSide(rows, columns int) {
 }
 
 // takeBorderSide chooses the side with fewer tokens on the grid's border, of
-// equals the smaller, and its largest component.
+// equals the smaller, of equals the one without the first corner, and its
+// largest component.
 func (s *Split) takeBorderSide(rows, columns int) {
 	s.Bipartition = aboveMean(s.Vector)
 	border, all := 0, 0 // tokens of this side, less those of the other
@@ -112,7 +113,7 @@ func (s *Split) takeBorderSide(rows, columns int) {
 			border += vote
 		}
 	}
-	if border > 0 || border == 0 && all > 0 {
+	if border > 0 || border == 0 && (all > 0 || all == 0 && s.Bipartition[0]) {
 		s.flip()
 		s.Bipartition = aboveMean(s.Vector)
 	}

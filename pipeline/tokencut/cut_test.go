@@ -260,6 +260,24 @@ func TestTheSideIsChosenByTheSeedOrByTheBorder(t *testing.T) {
 	}
 }
 
+func TestTheSignOfTheEigenvectorChangesNothing(t *testing.T) {
+	for _, v := range [][]float64{
+		{-1, -1, -1, 3, -1, -1, -1, 3},
+		{3, -1, -1, -1, 3, -1, -1, -1},
+		{-0.5, -0.5, 1, 1, -2, 1, -0.5, 1.5},
+	} {
+		for _, take := range []func(*Split, int, int){(*Split).takeSeedSide, (*Split).takeBorderSide} {
+			a, b := &Split{Vector: slices.Clone(v)}, &Split{Vector: slices.Clone(v)}
+			b.flip()
+			take(a, 2, 4)
+			take(b, 2, 4)
+			if !slices.Equal(a.Vector, b.Vector) || !slices.Equal(a.Mask, b.Mask) || a.Seed != b.Seed {
+				t.Errorf("%v: mask %s from %d, negated %s from %d", v, draw(a.Mask, 4), a.Seed, draw(b.Mask, 4), b.Seed)
+			}
+		}
+	}
+}
+
 func TestEqualFeaturesGiveEqualBits(t *testing.T) {
 	features := noise(400, 32, 9)
 	first, err := Cut(features, 20, 20, Options{})
