@@ -82,6 +82,18 @@ func noise(n, width int, seed uint64) []float32 {
 	return features
 }
 
+// parted makes noise of which every third token lies to one side.
+func parted(n, width int) []float32 {
+	features := noise(n, width, 11)
+	for i := range n {
+		features[i*width] += 3
+		if i%3 == 0 {
+			features[i*width] -= 6
+		}
+	}
+	return features
+}
+
 // tokens makes features of unit vectors: token i points along axis axes[i].
 func tokens(width int, axes ...int) []float32 {
 	features := make([]float32, len(axes)*width)
@@ -123,6 +135,7 @@ func TestEigenpairsEqualAFullDecomposition(t *testing.T) {
 		{"no structure", noise(150, 16, 1), 10, 15, 0.2},
 		{"a chain, whose eigenvalues are close", arc(300, math.Pi), 15, 20, math.Cos(3.5 * math.Pi / 300)},
 		{"a ring, whose second value is double", arc(300, 2*math.Pi), 15, 20, math.Cos(7 * math.Pi / 300)},
+		{"two parts, and below them noise", parted(300, 16), 15, 20, 0.2},
 		{"negative tau", noise(150, 16, 3), 10, 15, -0.3},
 		{"three tokens", noise(3, 5, 4), 1, 3, 0.2},
 		{"three tokens, two alike", tokens(2, 0, 0, 1), 3, 1, 0.2},
