@@ -108,8 +108,8 @@ func (c zooCase) form(path string, o ExportOptions) error {
 
 // TestFloat16ModelsWithRelevanceStayFloat16 adds the map to files that compute
 // in 16 bits: ends and weights keep their types and the file its opset, logits
-// are the file's but for float16's rounding, and the map is as near to PyTorch's
-// as that of the float32 model that is rounded to float16 afterwards, times 10.
+// are the file's but for float16's rounding, and the map is as near to
+// that of the float32 model as one that is rounded to float16 afterwards, times 10.
 func TestFloat16ModelsWithRelevanceStayFloat16(t *testing.T) {
 	orttest.Need(t)
 	for _, c := range zooModels(t) {
