@@ -128,15 +128,31 @@ const maxAnnotations = 2 << 30
 // annotations of an unknown image or category, and names that lead out of the
 // folder of images are errors.
 func ReadCOCO(path string) (*COCO, error) {
-	f, err := openTable(path)
+	return readCOCO(path, func(string, int, int) {})
+}
+
+func readCOCO(path string, progress func(what string, done, total int)) (*COCO, error) {
+	f, size, err := openLimited(path, maxAnnotations)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxAnnotations {
-		return nil, &Error{Kind: ErrTable, Path: path, Found: fmt.Sprintf("is no file of at most %d bytes", maxAnnotations)}
-	}
-	return parseCOCO(bufio.NewReaderSize(f, 1<<20), path)
+	read := &counting{r: f, report: func(n int64) { progress("annotations", int(n>>20), int(size>>20)) }}
+	return parseCOCO(bufio.NewReaderSize(read, 1<<20), path)
+}
+
+// counting reports how much has been read.
+type counting struct {
+	r      io.Reader
+	n      int64
+	report func(n int64)
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	c.report(c.n)
+	return n, err
 }
 
 // cocoAnnotation is an annotation as it is written.
@@ -270,22 +286,4 @@ func (c *COCO) assemble(annotations []cocoAnnotation) error {
 		m.Annotations = append(m.Annotations, out)
 	}
 	return nil
-}
-
-// readLimited reads a file of annotations that is small by nature.
-func readLimited(path string, most int64) ([]byte, error) {
-	f, err := openTable(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.Size() > most {
-		return nil, &Error{Kind: ErrTable, Path: path, Found: fmt.Sprintf("is no file of at most %d bytes", most)}
-	}
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err != nil {
-		return nil, &Error{Kind: ErrTable, Path: path, Found: errors.Unwrap(err).Error()}
-	}
-	return data, nil
 }
