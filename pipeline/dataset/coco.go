@@ -11,6 +11,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 )
 
 // COCO is a file of instance annotations: images sorted by file name,
@@ -92,7 +93,9 @@ func (s *Segmentation) Fill(mask []bool, h, w int) error {
 // UnmarshalJSON reads polygons, or runs that are numbers or COCO's string.
 func (s *Segmentation) UnmarshalJSON(data []byte) error {
 	if len(data) > 0 && data[0] == '[' {
-		return json.Unmarshal(data, &s.Polygons)
+		var err error
+		s.Polygons, err = parsePolygons(data)
+		return err
 	}
 	var r *struct {
 		Size   []int
@@ -118,6 +121,41 @@ func (s *Segmentation) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	return s.RLE.Check()
+}
+
+// parsePolygons reads a JSON value, a list of lists of numbers. Nearly all of a
+// file is such numbers; encoding/json makes more of them than their text, and
+// scans it twice more.
+func parsePolygons(data []byte) ([][]float64, error) {
+	var out [][]float64
+	for rest := data[1:]; ; {
+		at := bytes.IndexAny(rest, "[]")
+		if at < 0 || len(bytes.Trim(rest[:at], " \t\r\n,")) > 0 {
+			return nil, errors.New("a segmentation that is neither polygons nor run lengths")
+		}
+		if rest[at] == ']' {
+			return out, nil
+		}
+		rest = rest[at+1:]
+		end := bytes.IndexByte(rest, ']')
+		if end < 0 {
+			return nil, errors.New("a polygon without end")
+		}
+		if len(bytes.TrimSpace(rest[:end])) == 0 {
+			rest = rest[end+1:]
+			continue
+		}
+		corners := make([]float64, 0, bytes.Count(rest[:end], []byte{','})+1)
+		for number := range bytes.SplitSeq(rest[:end], []byte{','}) {
+			v, err := strconv.ParseFloat(string(bytes.TrimSpace(number)), 64)
+			if err != nil {
+				return nil, fmt.Errorf("a polygon's corner %q is no number", number)
+			}
+			corners = append(corners, v)
+		}
+		out = append(out, corners)
+		rest = rest[end+1:]
+	}
 }
 
 // maxAnnotations bounds the size of a file of annotations; COCO's largest has

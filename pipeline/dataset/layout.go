@@ -180,7 +180,7 @@ func (s *Source) hint() string {
 		switch {
 		case layout == "" || layout == LayoutFolders && s.Layout == LayoutImageNetS && dir != s.Root: // its images are class folders
 		case layout != s.Layout:
-			return fmt.Sprintf("%s looks like %s: set data.layout=%s%s", at, layout, layout, where(layout, at))
+			return fmt.Sprintf("%s looks like %s: set data.layout=%s%s", at, layout, layout, s.where(layout, at))
 		case at != filepath.Clean(s.Root) && layout != LayoutFolders && layout != LayoutFlat:
 			return fmt.Sprintf("%s looks like %s: set data.root=%s", at, layout, at)
 		}
@@ -189,11 +189,14 @@ func (s *Source) hint() string {
 }
 
 // where is how the folder of a data set is named in a configuration.
-func where(layout Layout, at string) string {
-	if layout == LayoutFolders || layout == LayoutFlat {
-		return " and data.images=" + at
+func (s *Source) where(layout Layout, at string) string {
+	if layout != LayoutFolders && layout != LayoutFlat {
+		return " and data.root=" + at
 	}
-	return " and data.root=" + at
+	if below, err := filepath.Rel(s.Root, at); err == nil && s.Root != "" && filepath.IsLocal(below) {
+		at = below
+	}
+	return " and data.images=" + at
 }
 
 // Guess tells the layout of a data set from what lies in a folder, and the
