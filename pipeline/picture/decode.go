@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	_ "image/gif" // formats that image.Decode knows
-	_ "image/png"
+	"image/gif"
+	"image/png"
 	"io"
 	"os"
 
-	_ "golang.org/x/image/bmp"
-	_ "golang.org/x/image/tiff"
-	_ "golang.org/x/image/webp"
+	"golang.org/x/image/webp"
 
 	"github.com/relevit/relevit/pipeline/picture/jpeg"
 )
@@ -20,10 +18,58 @@ import (
 // MaxPixels is the largest picture that is decoded; the header is asked first.
 const MaxPixels = 200_000_000
 
-// densest is how many pixels a byte of a file can hold at most, where the format
-// has such a bound: deflate makes no more than 1032 bytes of one, an LZW code of
-// 12 bits no more than 4096 pixels, and each JPEG block takes a bit.
-var densest = map[string]int{"jpeg": 8 * 64, "png": 8 * 1032, "gif": 4096, "bmp": 8}
+// format is a format besides JPEG. It is told by the first bytes, never by a
+// file's name; ? stands for any.
+type format struct {
+	name, magic string
+	config      func(io.Reader) (image.Config, error)
+	decode      func(io.Reader) (image.Image, error)
+	densest     int // see checkStated
+}
+
+var formats = []format{
+	{"png", "\x89PNG\r\n\x1a\n", png.DecodeConfig, decodePNG, 8 * 1032},
+	{"gif", "GIF8?a", gif.DecodeConfig, decodeGIF, 4096},
+	{"bmp", "BM", decodeBMPConfig, decodeBMP, 128},
+	{"tiff", "II*\x00", decodeTIFFConfig, decodeTIFF, 0},
+	{"tiff", "MM\x00*", decodeTIFFConfig, decodeTIFF, 0},
+	{"webp", "RIFF????WEBP", webp.DecodeConfig, webp.Decode, 0},
+}
+
+// decodePNG keeps 16-bit grey apart from grey with alpha: Go's decoder makes the
+// same of both where one level is transparent.
+func decodePNG(r io.Reader) (image.Image, error) {
+	var head bytes.Buffer
+	img, err := png.Decode(io.TeeReader(r, &head))
+	m, ok := img.(*image.NRGBA64)
+	if err != nil || !ok || head.Bytes()[25] != 0 { // colour type: grey
+		return img, err
+	}
+	grey := image.NewGray16(m.Rect)
+	for i := range len(grey.Pix) / 2 {
+		copy(grey.Pix[2*i:2*i+2], m.Pix[8*i:])
+	}
+	return grey, nil
+}
+
+// densestJPEG is that of JPEG: each block takes a bit.
+const densestJPEG = 8 * 64
+
+func formatOf(data []byte) (*format, error) {
+	for i, f := range formats {
+		if len(data) < len(f.magic) {
+			continue
+		}
+		same := true
+		for k := range f.magic {
+			same = same && (f.magic[k] == '?' || f.magic[k] == data[k])
+		}
+		if same {
+			return &formats[i], nil
+		}
+	}
+	return nil, errors.New("not an image in a known format (JPEG, PNG, GIF, BMP, TIFF, WebP)")
+}
 
 // maxFileBytes bounds what is read of one image file.
 const maxFileBytes = 1 << 30
@@ -118,6 +164,12 @@ func (p *RGB) Decode(data []byte) (err error) {
 	if isJPEG(data) {
 		return p.decodeJPEG(data)
 	}
+	if f, err := formatOf(data); err == nil && f.name == "webp" {
+		if err := f.check(data); err != nil {
+			return err
+		}
+		return p.decodeWebP(data)
+	}
 	img, err := decodeStandard(data)
 	if err != nil {
 		return err
@@ -136,21 +188,27 @@ func recovered(err *error) {
 }
 
 func decodeStandard(data []byte) (image.Image, error) {
-	config, format, err := image.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		if errors.Is(err, image.ErrFormat) {
-			return nil, errors.New("not an image in a known format (JPEG, PNG, GIF, BMP, TIFF, WebP)")
-		}
-		return nil, explain(err)
+	f, err := formatOf(data)
+	if err == nil {
+		err = f.check(data)
 	}
-	if err := checkStated(config.Width, config.Height, format, len(data)); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	img, _, err := image.Decode(bytes.NewReader(data))
+	img, err := f.decode(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", format, explain(err))
+		return nil, fmt.Errorf("%s: %w", f.name, explain(err))
 	}
 	return img, nil
+}
+
+// check checks the size that a file's header states.
+func (f *format) check(data []byte) error {
+	config, err := f.config(bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.name, explain(err))
+	}
+	return checkStated(config.Width, config.Height, f.name, f.densest, len(data))
 }
 
 func explain(err error) error {
@@ -161,12 +219,15 @@ func explain(err error) error {
 }
 
 // checkStated checks a size that a file's header states, also against what so
-// many bytes can fill: memory is taken before their end shows.
-func checkStated(w, h int, format string, bytes int) error {
+// many bytes can fill: memory is taken before their end shows. densest is how
+// many pixels a byte can hold, where the format has such a bound, else 0:
+// deflate makes no more than 1032 bytes of one, an LZW code of 12 bits no more
+// than 4096 pixels, and two bytes of run lengths 255.
+func checkStated(w, h int, format string, densest, bytes int) error {
 	if err := checkSize(w, h); err != nil {
 		return err
 	}
-	if most, ok := densest[format]; ok && w*h/most > bytes {
+	if densest > 0 && w*h/densest > bytes {
 		return fmt.Errorf("the file is truncated: %s says %dx%d pixels, which %d bytes can't hold", format, w, h, bytes)
 	}
 	return nil
@@ -187,7 +248,7 @@ func (p *RGB) decodeJPEG(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := checkStated(config.Width, config.Height, "jpeg", len(data)); err != nil {
+	if err := checkStated(config.Width, config.Height, "jpeg", densestJPEG, len(data)); err != nil {
 		return err
 	}
 	img, err := jpeg.Decode(data, p.Pix)

@@ -157,16 +157,35 @@ func maskLevels(img image.Image) (levels []uint8, colours *RGB) {
 		}
 		return levels, nil
 	}
+	if g, ok := img.(*image.Gray16); ok {
+		return levels16(g), nil
+	}
 	c := new(RGB)
 	c.convert(img)
 	for i := range levels {
 		levels[i] = c.Pix[3*i]
 	}
 	switch img.(type) {
-	case *image.Gray, *image.Gray16, *image.Paletted:
+	case *image.Gray, *image.Paletted:
 		return levels, nil
 	}
 	return levels, c
+}
+
+// levels16 brings 16-bit levels to 8: as they are if they fit, as labels do, or
+// else their high bytes.
+func levels16(m *image.Gray16) []uint8 {
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	high, low := make([]uint8, w*h), make([]uint8, w*h)
+	fit := true
+	for i := range high {
+		high[i], low[i] = m.Pix[2*i], m.Pix[2*i+1]
+		fit = fit && high[i] == 0
+	}
+	if fit {
+		return low
+	}
+	return high
 }
 
 func greyPalette(palette color.Palette) bool {
