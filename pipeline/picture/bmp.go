@@ -70,11 +70,7 @@ func readBMPHeader(data []byte) (*bmpHeader, error) {
 	return b, nil
 }
 
-func decodeBMPConfig(r io.Reader) (image.Config, error) {
-	data, err := io.ReadAll(io.LimitReader(r, 14+124+4*256))
-	if err != nil {
-		return image.Config{}, err
-	}
+func decodeBMPConfig(data []byte) (image.Config, error) {
 	b, err := readBMPHeader(data)
 	if err != nil {
 		return image.Config{}, err
@@ -84,11 +80,7 @@ func decodeBMPConfig(r io.Reader) (image.Config, error) {
 
 // decodeBMP decodes what PIL does: 1, 4 and 8 bits with a palette, run lengths
 // included, 16 and 32 bits with masks, and 24. Alpha is not looked at.
-func decodeBMP(r io.Reader) (image.Image, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
+func decodeBMP(data []byte) (image.Image, error) {
 	b, err := readBMPHeader(data)
 	if err != nil {
 		return nil, err

@@ -22,27 +22,30 @@ const MaxPixels = 200_000_000
 // file's name; ? stands for any.
 type format struct {
 	name, magic string
-	config      func(io.Reader) (image.Config, error)
-	decode      func(io.Reader) (image.Image, error)
+	config      func(data []byte) (image.Config, error)
+	decode      func(data []byte) (image.Image, error)
 	densest     int // see checkStated
 }
 
 var formats = []format{
-	{"png", "\x89PNG\r\n\x1a\n", png.DecodeConfig, decodePNG, 8 * 1032},
-	{"gif", "GIF8?a", gif.DecodeConfig, decodeGIF, 4096},
+	{"png", "\x89PNG\r\n\x1a\n", from(png.DecodeConfig), decodePNG, 8 * 1032},
+	{"gif", "GIF8?a", from(gif.DecodeConfig), decodeGIF, 4096},
 	{"bmp", "BM", decodeBMPConfig, decodeBMP, 128},
 	{"tiff", "II*\x00", decodeTIFFConfig, decodeTIFF, 0},
 	{"tiff", "MM\x00*", decodeTIFFConfig, decodeTIFF, 0},
-	{"webp", "RIFF????WEBP", webp.DecodeConfig, webp.Decode, 0},
+	{"webp", "RIFF????WEBP", from(webp.DecodeConfig), from(webp.Decode), 0},
+}
+
+func from[T any](decode func(io.Reader) (T, error)) func(data []byte) (T, error) {
+	return func(data []byte) (T, error) { return decode(bytes.NewReader(data)) }
 }
 
 // decodePNG keeps 16-bit grey apart from grey with alpha: Go's decoder makes the
 // same of both where one level is transparent.
-func decodePNG(r io.Reader) (image.Image, error) {
-	var head bytes.Buffer
-	img, err := png.Decode(io.TeeReader(r, &head))
+func decodePNG(data []byte) (image.Image, error) {
+	img, err := png.Decode(bytes.NewReader(data))
 	m, ok := img.(*image.NRGBA64)
-	if err != nil || !ok || head.Bytes()[25] != 0 { // colour type: grey
+	if err != nil || !ok || data[25] != 0 { // colour type: grey
 		return img, err
 	}
 	grey := image.NewGray16(m.Rect)
@@ -195,7 +198,7 @@ func decodeStandard(data []byte) (image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img, err := f.decode(bytes.NewReader(data))
+	img, err := f.decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.name, explain(err))
 	}
@@ -204,7 +207,7 @@ func decodeStandard(data []byte) (image.Image, error) {
 
 // check checks the size that a file's header states.
 func (f *format) check(data []byte) error {
-	config, err := f.config(bytes.NewReader(data))
+	config, err := f.config(data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.name, explain(err))
 	}

@@ -170,6 +170,7 @@ func TestBombsTakeNoMemory(t *testing.T) {
 		"jpeg": sized(j, bytes.Index(j, []byte{0xff, 0xc0})+5, 2, true),
 		"gif":  sized(encodeWith(t, func(b *bytes.Buffer) error { return gif.Encode(b, img, nil) }), 6, 2, false),
 		"bmp":  sized(encodeWith(t, func(b *bytes.Buffer) error { return bmp.Encode(b, img) }), 18, 4, false),
+		"tiff": sizedTIFF(14000),
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -191,8 +192,20 @@ func large(data []byte) bool {
 	if err != nil {
 		return false
 	}
-	c, err := f.config(bytes.NewReader(data))
+	c, err := f.config(data)
 	return err == nil && c.Width*c.Height > 1<<20
+}
+
+// sizedTIFF is a file that says how large it is, and little more.
+func sizedTIFF(size uint32) []byte {
+	data := []byte("II*\x00\x08\x00\x00\x00\x06\x00")
+	for _, tag := range [][2]uint32{{tiffWidth, size}, {tiffHeight, size}, {tiffBits, 8}, {tiffStrips, 8}, {tiffRowsPerStrip, size}, {tiffStripBytes, 40}} {
+		data = binary.LittleEndian.AppendUint16(data, uint16(tag[0]))
+		data = binary.LittleEndian.AppendUint16(data, 4)
+		data = binary.LittleEndian.AppendUint32(data, 1)
+		data = binary.LittleEndian.AppendUint32(data, tag[1])
+	}
+	return append(data, 0, 0, 0, 0)
 }
 
 func FuzzDecode(f *testing.F) {

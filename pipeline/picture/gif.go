@@ -5,18 +5,13 @@ import (
 	"image"
 	"image/color"
 	"image/gif"
-	"io"
 )
 
 // decodeGIF decodes the first frame as PIL does: the transparent colour keeps
 // its place in the palette, and a frame that covers part of the screen lies on
 // the transparent or else the first colour. Go's decoder gives the frame alone,
 // whose transparent colour is black.
-func decodeGIF(r io.Reader) (image.Image, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
+func decodeGIF(data []byte) (image.Image, error) {
 	img, err := gif.Decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, err

@@ -63,11 +63,7 @@ type tiffFile struct {
 // maxTIFFValues bounds the values of one tag; strips are the most numerous.
 const maxTIFFValues = 1 << 20
 
-func decodeTIFFConfig(r io.Reader) (image.Config, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return image.Config{}, err
-	}
+func decodeTIFFConfig(data []byte) (image.Config, error) {
 	f, err := readTIFF(data)
 	if err != nil {
 		return image.Config{}, err
@@ -193,11 +189,7 @@ func (f *tiffFile) check() error {
 // decodeTIFF decodes the first picture of a file: grey, RGB, palette and CMYK,
 // with further samples such as alpha passed over; 8 and 16 bits, fewer for one
 // sample; strips or tiles; raw, PackBits, LZW, deflate and the fax codes.
-func decodeTIFF(r io.Reader) (image.Image, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
+func decodeTIFF(data []byte) (image.Image, error) {
 	f, err := readTIFF(data)
 	if err != nil {
 		return nil, err
@@ -215,7 +207,7 @@ func decodeTIFF(r io.Reader) (image.Image, error) {
 		rows, columns := min(f.blockH, f.h-top), min(f.blockW, f.w-left)
 		block, err := f.block(i, stride, rows)
 		if err != nil {
-			return nil, fmt.Errorf("strip or tile %d: %w", i, err)
+			return nil, fmt.Errorf("%dx%d pixels, strip or tile %d: %w", f.w, f.h, i, err)
 		}
 		if img == nil { // the first block is there: memory for all
 			img = newTIFFImage(f)
@@ -252,6 +244,9 @@ func (f *tiffFile) block(i, stride, rows int) ([]byte, error) {
 	}
 	packed := f.data[at : at+size]
 	want := stride * rows
+	if want > 4*MaxPixels {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are unpacked", ErrTooLarge, want, 4*MaxPixels)
+	}
 	var r io.Reader
 	switch f.compression {
 	case 1:
