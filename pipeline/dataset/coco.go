@@ -153,6 +153,9 @@ func parsePolygons(data []byte) ([][]float64, error) {
 			}
 			corners = append(corners, v)
 		}
+		if len(corners)%2 != 0 {
+			return nil, fmt.Errorf("a polygon of %d numbers, expected x and y of each corner", len(corners))
+		}
 		out = append(out, corners)
 		rest = rest[end+1:]
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 const tinyCOCO = `{"info":{"x":[{}]},
-"annotations":[{"id":2,"image_id":7,"category_id":18,"iscrowd":0,"bbox":[1,1,2,2],"segmentation":[[1,1,3,1,3,3,1,3]]},
+"annotations":[{"id":2,"image_id":7,"category_id":18,"iscrowd":0,"bbox":[1,1,2,2],"segmentation":[[1,1,3,1,3,3,1,3]] },
                {"id":1,"image_id":7,"category_id":1,"iscrowd":1,"bbox":[0,0,4,3],"segmentation":{"size":[3,4],"counts":[5,2,5]}},
                {"id":3,"image_id":8,"category_id":1,"bbox":[0,0,1,1]}],
 "images":[{"id":8,"file_name":"b.jpg","width":4,"height":3},{"id":7,"file_name":"sub/a.jpg","width":4,"height":3}],
@@ -50,6 +50,9 @@ func TestBrokenCOCOFilesSayWhatIsWrong(t *testing.T) {
 		`"width":4,"height":3},{`:  {`"width":400000,"height":300000},{`, "size 400000x300000"},
 		`"bbox":[0,0,1,1]`:         {`"bbox":[0,0,1]`, "box of 3 numbers"},
 		`[[1,1,3,1,3,3,1,3]]`:      {`"text"`, "annotations: element 0"},
+		`[[1,1,3,1,3,3,1,3]`:       {`[[1,1,3,1,3,3,1]`, "polygon of 7 numbers"},
+		`[1,1,3,1,3,3,1,3]`:        {`[1,1,[3,1],3,3,1,3]`, "is no number"},
+		`[[1,1,3,1,3,3,1,3]] `:     {`[{"x":1}]`, "neither polygons nor run lengths"},
 		`"name":"person"}]}`:       {`"name":"person"}`, "truncated"},
 		`{"info":{"x":[{}]},`:      {`[`, "is no JSON object"},
 		`"images":[{"id":8`:        {`"images":{"id":8`, "images: is no array"},
@@ -110,6 +113,7 @@ func FuzzCOCO(f *testing.F) {
 	f.Add([]byte(tinyCOCO))
 	f.Add([]byte(`{"images":[],"annotations":[],"categories":[]}`))
 	f.Add([]byte(strings.Replace(tinyCOCO, "[5,2,5]", `"52N"`, 1)))
+	f.Add([]byte(strings.Replace(tinyCOCO, "[[1,1,3,1,3,3,1,3]]", "[[0,0,0]]", 1)))
 	f.Add([]byte(`{"a":` + strings.Repeat("[", 20000)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := parseCOCO(bytes.NewReader(data), "i.json")
