@@ -39,8 +39,14 @@ func (c *Config) validate(set map[string]place) error {
 		return fail("preprocess.resize", "found %v, smaller than preprocess.image_size (%v) which is cropped out of it", p.Resize, p.ImageSize)
 	case d.Labels == "csv" && d.Layout != "csv":
 		return fail("data.labels", "csv needs data.layout csv, found %s", d.Layout)
-	case d.Labels == "folder" && d.Layout != "folders":
-		return fail("data.labels", "folder needs data.layout folders, found %s; use classes-file, csv or top1", d.Layout)
+	case d.Labels == "folder" && (d.Layout == "flat" || d.Layout == "csv"):
+		return fail("data.labels", "folder needs a data.layout with classes, found %s; use classes-file, csv or top1", d.Layout)
+	case d.List != "" && d.Layout != "pets" && d.Layout != "voc":
+		return fail("data.list", "is of data.layout pets and voc, found %s", d.Layout)
+	case d.Annotations != "" && d.Layout != "coco":
+		return fail("data.annotations", "is of data.layout coco, found %s", d.Layout)
+	case d.MaskEncoding != "auto" && d.MaskEncoding != "binary" && (d.Layout == "voc" || d.Layout == "coco"):
+		return fail("data.mask_encoding", "data.layout %s has an encoding of its own, found %s; leave it out", d.Layout, d.MaskEncoding)
 	case d.Labels == "classes-file" && d.ClassesFile == "":
 		return fail("data.labels", "classes-file needs data.classes_file")
 	case d.Validation.Split == "classes" && d.Layout == "flat":
@@ -64,8 +70,11 @@ func (c *Config) ValidateTraining() error {
 	if err := need("model", c.Model, "the model to finetune"); err != nil {
 		return err
 	}
-	if c.Data.Layout == "csv" {
-		return need("data.csv", c.Data.CSV, "a CSV with the columns image, mask, label")
+	switch d := c.Data; d.Layout {
+	case "csv":
+		return need("data.csv", d.CSV, "a CSV with the columns image, mask, label")
+	case "imagenet-s", "pets", "voc", "coco":
+		return need("data.root", d.Root+d.Images, "the data set's folder")
 	}
 	if err := need("data.images", c.Data.Images, "the folder of pictures"); err != nil {
 		return err

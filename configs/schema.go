@@ -86,12 +86,14 @@ func (s Size) String() string { return fmt.Sprintf("%dx%d", s.Rows, s.Cols) }
 // Data says which pictures and masks to train on.
 type Data struct {
 	Root         string     `yaml:"root"`
-	Layout       string     `yaml:"layout" check:"one of folders flat csv"`
+	Layout       string     `yaml:"layout" check:"one of folders flat csv imagenet-s pets voc coco"`
 	Images       string     `yaml:"images"`
 	Masks        string     `yaml:"masks"`
 	CSV          string     `yaml:"csv"`
+	List         string     `yaml:"list"`
+	Annotations  string     `yaml:"annotations"`
 	ClassesFile  string     `yaml:"classes_file"`
-	Labels       string     `yaml:"labels" check:"one of folder classes-file csv top1"`
+	Labels       string     `yaml:"labels" check:"one of auto folder classes-file csv imagenet top1"`
 	MaskEncoding string     `yaml:"mask_encoding" check:"one of auto binary trimap imagenet-s"`
 	Classes      int        `yaml:"classes" check:"min 0"`
 	Samples      int        `yaml:"samples" check:"min 0"`

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline/dataset"
 	"github.com/relevit/relevit/pipeline/picture"
 )
@@ -54,6 +55,75 @@ func benchLoading(t *testing.T) {
 		}
 	}
 	fmt.Printf("input: %.0f pictures/s (JPEG of 500x375 with PNG masks)\n", median(rates))
+}
+
+// benchDecoding prints how many photographs one core decodes, and decodes and
+// resizes as evaluation does, in a second, by turns with ViT-Ti's forward pass
+// on one thread; each ratio is the median of those between neighbours.
+func benchDecoding(t *testing.T) {
+	path, _ := benchModel(t, "tiny")
+	m, err := OpenModel(path, ModelOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward, err := NewPredictor(m, benchBatch, ort.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer forward.Close()
+	noise(forward.Slot().Images)
+	what := "a generated photograph of 500x375"
+	files, _ := filepath.Glob(filepath.Join("..", "..", "shared", "data", "imagenet-samples", "*", "*"))
+	if len(files) == 0 {
+		files = []string{benchPictures(t, 1)[0].ImagePath}
+	} else {
+		what = fmt.Sprintf("%d ImageNet samples", len(files))
+	}
+	const most = 50 // in a round
+	var picked [][]byte
+	for i := 0; i < len(files); i += max(len(files)/most, 1) {
+		data, err := os.ReadFile(files[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		picked = append(picked, data)
+	}
+	var p picture.RGB
+	var transform picture.Transformer
+	preprocess := picture.PaperEval(224, 224)
+	input := make([]float32, 3*224*224)
+	each := func(resize bool) func() error {
+		return func() error {
+			for _, data := range picked {
+				if err := p.Decode(data); err != nil {
+					return err
+				}
+				if !resize {
+					continue
+				}
+				if err := transform.Image(input, &p, preprocess.EvalGeometry(p.W, p.H), preprocess); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	timed := func(pictures int, f func() error) float64 {
+		start := time.Now()
+		if err := f(); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(start).Seconds() / float64(pictures)
+	}
+	var decode, both, pass, ratio []float64
+	for range 5 {
+		pass = append(pass, timed(benchBatch, forward.session.Run))
+		decode = append(decode, timed(len(picked), each(false)))
+		both = append(both, timed(len(picked), each(true)))
+		ratio = append(ratio, last(both)/last(pass))
+	}
+	fmt.Printf("one core, %s: %.0f pictures/s decoded, %.0f decoded, resized and normalised; ViT-Ti forward %.0f/s, so reading takes %.2f forwards\n",
+		what, 1/median(decode), 1/median(both), 1/median(pass), median(ratio))
 }
 
 // benchPictures writes one busy photograph and its mask, listed n times.

@@ -92,6 +92,7 @@ func TestBenchTable(t *testing.T) {
 		}
 	}
 	benchLoading(t)
+	benchDecoding(t)
 }
 
 // benchModel writes a model as ONNX and says which weights it has: real ones

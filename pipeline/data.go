@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -21,39 +22,36 @@ const (
 )
 
 // ListSamples reads the data set that a configuration names: every picture
-// with its mask and, where the configuration knows one, its label.
-func ListSamples(c *configs.Config, classes int) ([]dataset.Sample, error) {
+// with its mask and its label, which is dataset.NoLabel for all where the
+// model is to give it. classes is how many the model has.
+func ListSamples(c *configs.Config, classes int, progress func(what string, done, total int)) (*dataset.Set, error) {
 	d := c.Data
-	at := func(path string) string {
-		if path == "" || filepath.IsAbs(path) {
-			return path
-		}
-		return filepath.Join(d.Root, path)
-	}
-	var samples []dataset.Sample
-	var err error
 	switch {
 	case d.Layout == "csv" && d.CSV == "":
 		return nil, &configs.Error{Key: "data.csv", Msg: "layout csv needs a table; set it to a CSV file with the columns image, mask, label"}
-	case d.Layout != "csv" && d.Images == "":
+	case (d.Layout == "folders" || d.Layout == "flat") && d.Images == "":
 		return nil, &configs.Error{Key: "data.images", Msg: "no pictures are named; set it to their folder"}
-	case d.Layout == "csv":
-		samples, err = dataset.CSV(at(d.CSV))
-	case d.Layout == "flat":
-		samples, err = dataset.Flat(at(d.Images), at(d.Masks))
-	default:
-		samples, err = dataset.Tree(at(d.Images), at(d.Masks))
 	}
+	set, err := dataset.Open(dataset.Source{Layout: dataset.Layout(d.Layout), Root: d.Root, Images: d.Images, Masks: d.Masks,
+		CSV: d.CSV, List: d.List, Annotations: d.Annotations, Progress: progress})
 	if err != nil {
 		return nil, err
 	}
 	var table *dataset.Classes
 	if d.ClassesFile != "" {
-		if table, err = dataset.ReadClasses(at(d.ClassesFile)); err != nil {
+		path := d.ClassesFile
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(d.Root, path)
+		}
+		if table, err = dataset.ReadClasses(path); err != nil {
 			return nil, err
 		}
 	}
-	return samples, dataset.Label(samples, dataset.Labels(d.Labels), table, classes)
+	labels := dataset.Labels(d.Labels)
+	if labels == dataset.LabelsAuto {
+		labels = set.Auto(dataset.Layout(d.Layout), table != nil, classes)
+	}
+	return set, dataset.Label(set.Samples, labels, table, classes)
 }
 
 // planOf reads the selection off a configuration.
@@ -93,8 +91,31 @@ func preprocessFor(c *configs.Config, m *Model, rows, cols int64) (picture.Prepr
 	return p, p.Validate()
 }
 
-// writeSplit stores a list of samples, with absolute paths so that the run can
-// be resumed from any folder.
+// drawnName is the folder of masks beside a run's splits.
+const drawnName = "masks"
+
+// drawMasks makes the masks of samples whose masks aren't files of their own,
+// as PNGs beside the splits.
+func drawMasks(ctx context.Context, run *Run, samples []*dataset.Sample, draw func(*dataset.Sample) (*picture.Gray, error), progress func(done int)) error {
+	return dataset.Each(len(samples), progress, func(i int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s := samples[i]
+		mask, err := draw(s)
+		if err != nil {
+			return err
+		}
+		s.MaskPath = run.Split(filepath.Join(drawnName, filepath.FromSlash(s.ID)+".png"))
+		if err := os.MkdirAll(filepath.Dir(s.MaskPath), 0o777); err != nil {
+			return explainFull(err)
+		}
+		return explainFull(mask.SavePNG(s.MaskPath))
+	})
+}
+
+// writeSplit stores a list of samples: with absolute paths, so that the run can
+// be resumed from any folder, but for masks in the run itself, which move with it.
 func writeSplit(run *Run, name string, samples []dataset.Sample) error {
 	return WriteFile(run.Split(name), func(w io.Writer) error {
 		out := csv.NewWriter(w)
@@ -108,6 +129,9 @@ func writeSplit(run *Run, name string, samples []dataset.Sample) error {
 				abs, err := filepath.Abs(path)
 				if err != nil {
 					return err
+				}
+				if drawn, err := filepath.Rel(filepath.Dir(run.Split(name)), path); err == nil && filepath.IsLocal(drawn) {
+					abs = filepath.ToSlash(drawn)
 				}
 				paths[i] = abs
 			}

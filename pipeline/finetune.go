@@ -232,22 +232,33 @@ const sourceArtifact = "model.onnx"
 // split lists the data set, labels it, selects from it, and stores the
 // selection: from then on the run reads the lists.
 func (t *trainer) split(ctx context.Context, m *Model, loading dataset.Options, opt ort.Options) error {
-	samples, err := ListSamples(t.cfg, t.evaluator.classes)
+	set, err := ListSamples(t.cfg, t.evaluator.classes, t.progress)
 	if err != nil {
 		return err
 	}
-	for _, s := range samples {
-		if s.MaskPath == "" {
+	for _, s := range set.Samples {
+		if s.MaskPath == "" && set.Draw == nil {
 			return &configs.Error{Key: "data.masks", Msg: fmt.Sprintf("picture %s has no mask; set it to the folder of masks", s.ImagePath)}
 		}
 	}
-	if t.cfg.Data.Labels == "top1" {
-		if err := t.labelTop1(ctx, m, samples, loading, opt); err != nil {
+	if set.Samples[0].Label == dataset.NoLabel {
+		if err := t.labelTop1(ctx, m, set.Samples, loading, opt); err != nil {
 			return err
 		}
 	}
-	if t.train, t.validation, err = planOf(t.cfg).Partition(samples); err != nil {
+	if t.train, t.validation, err = planOf(t.cfg).Partition(set.Samples); err != nil {
 		return err
+	}
+	if set.Draw != nil {
+		var samples []*dataset.Sample
+		for _, list := range [][]dataset.Sample{t.train, t.validation} {
+			for i := range list {
+				samples = append(samples, &list[i])
+			}
+		}
+		if err := drawMasks(ctx, t.run, samples, set.Draw, func(done int) { t.progress("masks", done, len(samples)) }); err != nil {
+			return err
+		}
 	}
 	if err := writeSplit(t.run, trainSplit, t.train); err != nil {
 		return err
@@ -257,6 +268,12 @@ func (t *trainer) split(ctx context.Context, m *Model, loading dataset.Options, 
 	}
 	t.train, t.validation, _, err = readSplits(t.run)
 	return err
+}
+
+func (t *trainer) progress(what string, done, total int) {
+	if t.hooks.OnProgress != nil {
+		t.hooks.OnProgress(what, done, total)
+	}
 }
 
 // labelTop1 gives every sample the class that the model itself gives it.
@@ -274,9 +291,8 @@ func (t *trainer) labelTop1(ctx context.Context, m *Model, samples []dataset.Sam
 	done := 0
 	return p.Each(ctx, l, func(i int, _ int64, logits []float32) error {
 		samples[i].Label = top1(logits)
-		if done++; t.hooks.OnProgress != nil {
-			t.hooks.OnProgress("labels", done, len(samples))
-		}
+		done++
+		t.progress("labels", done, len(samples))
 		return nil
 	})
 }

@@ -175,7 +175,11 @@ func (v *trainingView) epoch(r pipeline.EpochRecord) {
 func (v *trainingView) progress(what string, done, total int) {
 	if v.aside == nil || v.what != what {
 		v.close()
-		v.aside, v.what = v.c.meter(what, "pictures", 0, total), what
+		unit := "pictures"
+		if what == "annotations" {
+			unit = "MB"
+		}
+		v.aside, v.what = v.c.meter(what, unit, 0, total), what
 	}
 	v.aside.set(done, "")
 }

@@ -124,9 +124,11 @@ type Labels string
 
 // The sources, named as in configurations.
 const (
-	LabelsFolder      Labels = "folder"       // rank of the folder's name among all, sorted
-	LabelsClassesFile Labels = "classes-file" // the classes file's index of the folder or CSV label
-	LabelsCSV         Labels = "csv"          // the CSV's number
+	LabelsAuto        Labels = "auto"         // as Set.Auto tells
+	LabelsFolder      Labels = "folder"       // rank of the class's name among all, sorted
+	LabelsClassesFile Labels = "classes-file" // the classes file's index of the class
+	LabelsCSV         Labels = "csv"          // the number of the CSV, or of the data set itself
+	LabelsImageNet    Labels = "imagenet"     // ImageNet-1k's index of the WNID or name
 	LabelsTop1        Labels = "top1"         // the model's own prediction, filled in later
 )
 
@@ -154,6 +156,15 @@ func Label(samples []Sample, source Labels, classes *Classes, count int) error {
 				return fmt.Errorf("label of image %s: %w", s.ImagePath, err)
 			}
 			s.Label = n
+		case LabelsImageNet:
+			if count != 0 && count != ImageNetClasses {
+				return &Error{Kind: ErrLabel, Found: fmt.Sprintf("labels imagenet need a model of %d classes, this one has %d", ImageNetClasses, count), Advice: "use labels: folder, classes-file or top1"}
+			}
+			n, err := ImageNet().Index(s.Class)
+			if err != nil {
+				return fmt.Errorf("label of image %s: %w", s.ImagePath, err)
+			}
+			s.Label = n
 		case LabelsCSV:
 			if s.Label < 0 {
 				return &Error{Kind: ErrLabel, Path: s.ImagePath, Found: fmt.Sprintf("its label %q is no class index", s.Class),
@@ -162,7 +173,7 @@ func Label(samples []Sample, source Labels, classes *Classes, count int) error {
 		case LabelsTop1:
 			s.Label = NoLabel
 		default:
-			return &Error{Kind: ErrLabel, Found: fmt.Sprintf("label source %q is unknown", source), Advice: "use folder, classes-file, csv or top1"}
+			return &Error{Kind: ErrLabel, Found: fmt.Sprintf("label source %q is unknown", source), Advice: "use auto, folder, classes-file, csv, imagenet or top1"}
 		}
 		if count > 0 && s.Label >= count {
 			return &Error{Kind: ErrLabel, Path: s.ImagePath, Found: fmt.Sprintf("class %d (%s), but the model has %d classes", s.Label, s.Class, count),

@@ -33,6 +33,7 @@ var (
 	ErrLabel   = errors.New("unknown label")
 	ErrTable   = errors.New("malformed table")
 	ErrTooFew  = errors.New("too few classes or images")
+	ErrLayout  = errors.New("another layout than the one expected")
 )
 
 // Error says what is wrong with a data set, where, and what to do about it.

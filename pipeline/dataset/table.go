@@ -56,6 +56,33 @@ func openTable(path string) (*os.File, error) {
 	return f, nil
 }
 
+// openLimited opens a regular file of at most so many bytes: waiting on a pipe,
+// or filling memory, is not for a list.
+func openLimited(path string, most int64) (f *os.File, size int64, err error) {
+	info, err := os.Stat(path)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > most) {
+		return nil, 0, &Error{Kind: ErrTable, Path: path, Found: fmt.Sprintf("is no file of at most %d MB", most>>20)}
+	}
+	if f, err = openTable(path); err != nil {
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+// readLimited reads such a file.
+func readLimited(path string, most int64) ([]byte, error) {
+	f, _, err := openLimited(path, most)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most))
+	if err != nil {
+		return nil, &Error{Kind: ErrTable, Path: path, Found: errors.Unwrap(err).Error()}
+	}
+	return data, nil
+}
+
 // parseCSV reads the table without looking at the files that it names.
 func parseCSV(r io.Reader, path string) ([]row, error) {
 	fail := func(line int, format string, args ...any) error {

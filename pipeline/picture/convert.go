@@ -5,8 +5,9 @@ import (
 	"image/color"
 )
 
-// convert takes over a picture that one of Go's decoders made, dropping alpha
-// without blending, and the low byte of 16-bit samples, as PIL does.
+// convert takes over a decoded picture as PIL does: alpha is dropped without
+// blending, and so is the low byte of 16-bit colours, but 16-bit grey is cut off
+// at 255.
 func (p *RGB) convert(img image.Image) {
 	b := img.Bounds()
 	p.reset(b.Dx(), b.Dy())
@@ -18,7 +19,10 @@ func (p *RGB) convert(img image.Image) {
 		})
 	case *image.Gray16:
 		p.fill(func(x, y int) (r, g, b uint8) {
-			v := m.Pix[y*m.Stride+2*x]
+			v := m.Pix[y*m.Stride+2*x+1]
+			if m.Pix[y*m.Stride+2*x] > 0 {
+				v = 255
+			}
 			return v, v, v
 		})
 	case *image.Paletted:

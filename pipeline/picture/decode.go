@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	_ "image/gif" // formats that image.Decode knows
-	_ "image/png"
+	"image/gif"
+	"image/png"
 	"io"
 	"os"
 
-	_ "golang.org/x/image/bmp"
-	_ "golang.org/x/image/tiff"
-	_ "golang.org/x/image/webp"
+	"golang.org/x/image/webp"
 
 	"github.com/relevit/relevit/pipeline/picture/jpeg"
 )
@@ -20,16 +18,67 @@ import (
 // MaxPixels is the largest picture that is decoded; the header is asked first.
 const MaxPixels = 200_000_000
 
-// densest is how many pixels a byte of a file can hold at most: deflate makes no
-// more than 1032 bytes of one, an LZW code of 12 bits no more than 4096 pixels,
-// and each JPEG block takes a bit. WebP and TIFF have codes that take no bit for
-// a pixel, or one for a row: their number is beyond any mask of an object, and
-// large files alone are held to it, as pictures of one colour may be denser.
-var densest = map[string]int{"jpeg": 8 * 64, "png": 8 * 1032, "gif": 4096, "bmp": 8, "webp": 1 << 15, "tiff": 1 << 15}
+// format is a format besides JPEG. It is told by the first bytes, never by a
+// file's name; ? stands for any.
+type format struct {
+	name, magic string
+	config      func(data []byte) (image.Config, error)
+	decode      func(data []byte) (image.Image, error)
+	densest     int  // see checkStated
+	blank       bool // pictures of one colour may be denser
+}
 
-// mostOfOneColour is up to how many pixels a WebP or TIFF file may hold in any
-// number of bytes.
+var formats = []format{
+	{"png", "\x89PNG\r\n\x1a\n", from(png.DecodeConfig), decodePNG, 8 * 1032, false},
+	{"gif", "GIF8?a", from(gif.DecodeConfig), decodeGIF, 4096, false},
+	{"bmp", "BM", decodeBMPConfig, decodeBMP, 128, false},
+	{"tiff", "II*\x00", decodeTIFFConfig, decodeTIFF, 1 << 15, true},
+	{"tiff", "MM\x00*", decodeTIFFConfig, decodeTIFF, 1 << 15, true},
+	{"webp", "RIFF????WEBP", from(webp.DecodeConfig), from(webp.Decode), 1 << 15, true},
+}
+
+func from[T any](decode func(io.Reader) (T, error)) func(data []byte) (T, error) {
+	return func(data []byte) (T, error) { return decode(bytes.NewReader(data)) }
+}
+
+// decodePNG keeps 16-bit grey apart from grey with alpha: Go's decoder makes the
+// same of both where one level is transparent.
+func decodePNG(data []byte) (image.Image, error) {
+	img, err := png.Decode(bytes.NewReader(data))
+	m, ok := img.(*image.NRGBA64)
+	if err != nil || !ok || data[25] != 0 { // colour type: grey
+		return img, err
+	}
+	grey := image.NewGray16(m.Rect)
+	for i := range len(grey.Pix) / 2 {
+		copy(grey.Pix[2*i:2*i+2], m.Pix[8*i:])
+	}
+	return grey, nil
+}
+
+// densestJPEG is that of JPEG: each block takes a bit.
+const densestJPEG = 8 * 64
+
+// mostOfOneColour is up to how many pixels a file of a format with codes that
+// take no bit for a pixel, or one for a row, may hold in any number of bytes.
+// What larger ones are held to is beyond any mask of an object.
 const mostOfOneColour = 1 << 23
+
+func formatOf(data []byte) (*format, error) {
+	for i, f := range formats {
+		if len(data) < len(f.magic) {
+			continue
+		}
+		same := true
+		for k := range f.magic {
+			same = same && (f.magic[k] == '?' || f.magic[k] == data[k])
+		}
+		if same {
+			return &formats[i], nil
+		}
+	}
+	return nil, errors.New("not an image in a known format (JPEG, PNG, GIF, BMP, TIFF, WebP)")
+}
 
 // maxFileBytes bounds what is read of one image file.
 const maxFileBytes = 1 << 30
@@ -124,6 +173,12 @@ func (p *RGB) Decode(data []byte) (err error) {
 	if isJPEG(data) {
 		return p.decodeJPEG(data)
 	}
+	if f, err := formatOf(data); err == nil && f.name == "webp" {
+		if err := f.check(data); err != nil {
+			return err
+		}
+		return p.decodeWebP(data)
+	}
 	img, err := decodeStandard(data)
 	if err != nil {
 		return err
@@ -142,21 +197,27 @@ func recovered(err *error) {
 }
 
 func decodeStandard(data []byte) (image.Image, error) {
-	config, format, err := image.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		if errors.Is(err, image.ErrFormat) {
-			return nil, errors.New("not an image in a known format (JPEG, PNG, GIF, BMP, TIFF, WebP)")
-		}
-		return nil, explain(err)
+	f, err := formatOf(data)
+	if err == nil {
+		err = f.check(data)
 	}
-	if err := checkStated(config.Width, config.Height, format, len(data)); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	img, _, err := image.Decode(bytes.NewReader(data))
+	img, err := f.decode(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", format, explain(err))
+		return nil, fmt.Errorf("%s: %w", f.name, explain(err))
 	}
 	return img, nil
+}
+
+// check checks the size that a file's header states.
+func (f *format) check(data []byte) error {
+	config, err := f.config(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.name, explain(err))
+	}
+	return checkStated(config.Width, config.Height, f.name, f.densest, f.blank, len(data))
 }
 
 func explain(err error) error {
@@ -167,13 +228,15 @@ func explain(err error) error {
 }
 
 // checkStated checks a size that a file's header states, also against what so
-// many bytes can fill: memory is taken before their end shows.
-func checkStated(w, h int, format string, bytes int) error {
+// many bytes can fill: memory is taken before their end shows. densest is how
+// many pixels a byte can hold: deflate makes no more than 1032 bytes of one, an
+// LZW code of 12 bits no more than 4096 pixels, and two bytes of run lengths
+// 255. With blank, small pictures aren't held to it.
+func checkStated(w, h int, format string, densest int, blank bool, bytes int) error {
 	if err := checkSize(w, h); err != nil {
 		return err
 	}
-	loose := format == "webp" || format == "tiff"
-	if w*h/densest[format] <= bytes || loose && w*h <= mostOfOneColour {
+	if w*h/densest <= bytes || blank && w*h <= mostOfOneColour {
 		return nil
 	}
 	return fmt.Errorf("the file is truncated, or a bomb: %s says %dx%d pixels in %d bytes", format, w, h, bytes)
@@ -194,7 +257,7 @@ func (p *RGB) decodeJPEG(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := checkStated(config.Width, config.Height, "jpeg", len(data)); err != nil {
+	if err := checkStated(config.Width, config.Height, "jpeg", densestJPEG, false, len(data)); err != nil {
 		return err
 	}
 	img, err := jpeg.Decode(data, p.Pix)

@@ -55,6 +55,8 @@ type MaskOptions struct {
 	Class          int  // the only ImageNet-S class that is foreground; 0 for all
 }
 
+var errJPEGMask = errors.New("a JPEG file cannot be a mask, its edges are not exact: use PNG")
+
 const imageNetSIgnore = 1000
 
 // ErrMaskSize is wrapped where a mask is not of its picture's size.
@@ -74,6 +76,28 @@ func (m *Gray) ReadMask(path string, o MaskOptions) error {
 	return use(path, "read mask", func(data []byte) error { return m.DecodeMask(data, o) })
 }
 
+// ReadLevels reads a label file, (h,w) row by row: the indices of a palette, or
+// grey levels.
+func ReadLevels(path string) (levels []uint8, w, h int, err error) {
+	err = use(path, "read mask", func(data []byte) (err error) {
+		defer recovered(&err)
+		if isJPEG(data) {
+			return errJPEGMask
+		}
+		img, err := decodeStandard(data)
+		if err != nil {
+			return err
+		}
+		var colours *RGB
+		if levels, colours = maskLevels(img); colours != nil && !colours.grey() {
+			return errors.New("a colour picture: a file of labels has a palette or grey levels")
+		}
+		w, h = img.Bounds().Dx(), img.Bounds().Dy()
+		return nil
+	})
+	return levels, w, h, err
+}
+
 // CheckMaskSize compares a mask with the picture that it belongs to.
 func CheckMaskSize(m *Gray, maskPath string, p *RGB, imagePath string) error {
 	if m.W == p.W && m.H == p.H {
@@ -88,7 +112,7 @@ func CheckMaskSize(m *Gray, maskPath string, p *RGB, imagePath string) error {
 func (m *Gray) DecodeMask(data []byte, o MaskOptions) (err error) {
 	defer recovered(&err)
 	if isJPEG(data) {
-		return errors.New("a JPEG file cannot be a mask, its edges are not exact: use PNG")
+		return errJPEGMask
 	}
 	img, err := decodeStandard(data)
 	if err != nil {
@@ -133,16 +157,35 @@ func maskLevels(img image.Image) (levels []uint8, colours *RGB) {
 		}
 		return levels, nil
 	}
+	if g, ok := img.(*image.Gray16); ok {
+		return levels16(g), nil
+	}
 	c := new(RGB)
 	c.convert(img)
 	for i := range levels {
 		levels[i] = c.Pix[3*i]
 	}
 	switch img.(type) {
-	case *image.Gray, *image.Gray16, *image.Paletted:
+	case *image.Gray, *image.Paletted:
 		return levels, nil
 	}
 	return levels, c
+}
+
+// levels16 brings 16-bit levels to 8: as they are if they fit, as labels do, or
+// else their high bytes.
+func levels16(m *image.Gray16) []uint8 {
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	high, low := make([]uint8, w*h), make([]uint8, w*h)
+	fit := true
+	for i := range high {
+		high[i], low[i] = m.Pix[2*i], m.Pix[2*i+1]
+		fit = fit && high[i] == 0
+	}
+	if fit {
+		return low
+	}
+	return high
 }
 
 func greyPalette(palette color.Palette) bool {

@@ -77,9 +77,11 @@ func Stack(rows []*RGB) (*RGB, error) {
 	return out, nil
 }
 
+// paste puts q into p, as far as it lies inside.
 func (p *RGB) paste(q *RGB, left, top int) {
-	for y := range q.H {
-		copy(p.Pix[3*((top+y)*p.W+left):], q.Pix[3*y*q.W:][:3*q.W])
+	inside := q.Bounds().Add(image.Pt(left, top)).Intersect(p.Bounds())
+	for y := inside.Min.Y; y < inside.Max.Y; y++ {
+		copy(p.Pix[3*(y*p.W+inside.Min.X):][:3*inside.Dx()], q.Pix[3*((y-top)*q.W+inside.Min.X-left):])
 	}
 }
 

@@ -9,6 +9,7 @@ type scanState struct {
 	start, end int  // spectral selection
 	high, low  uint // successive approximation
 	eobRun     int  // blocks still to come without new coefficients
+	flat       bool // the block just read sequentially is one level
 }
 
 type scanComponent struct {
@@ -168,7 +169,12 @@ func (d *decoder) one(s *scanState, c *scanComponent, decode decodeBlock, local 
 	}
 	*local = block{}
 	decode(s, c, local)
-	idct(local, c.quant, c.plane[8*(by*c.stride+bx):], c.stride)
+	dst := c.plane[8*(by*c.stride+bx):]
+	if s.flat {
+		level(int32(local[0])*c.quant[0], dst, c.stride)
+		return
+	}
+	idct(local, c.quant, dst, c.stride)
 }
 
 func (s *scanState) check(row, rows int) error {
