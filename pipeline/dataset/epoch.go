@@ -196,6 +196,9 @@ func (e *Epoch) begin(step, at int) *pending {
 		p.Images, p.Masks = l.tensors(s.Slot, count)
 		plane := len(s.Images) / l.o.Batch
 		clear(s.Images[count*plane:])
+		for _, v := range s.Views {
+			clear(v[count*(len(v)/l.o.Batch):])
+		}
 		clear(s.Labels[count:])
 		if l.o.Masks {
 			clear(s.Masks[count*plane/3:])
@@ -232,7 +235,7 @@ func (e *Epoch) fill(w *worker, p *pending, at int) error {
 			p.Samples[at], p.IDs[at], p.Replaced[at] = index, sample.ID, k > 0
 			return nil
 		}
-		if e.l.o.Strict || !replaceable(err, sample) {
+		if e.l.o.Strict || !replaceable(err, sample, e.l.o.Lenient) {
 			return err
 		}
 		e.l.report(index, err)
