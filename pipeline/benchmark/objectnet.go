@@ -30,7 +30,7 @@ const objectNetBorder = 2
 func (r *reader) objectNet() error {
 	r.set.Classed, r.set.Border = imagenetClasses, objectNetBorder
 	root := r.path
-	if absBase(r.path) == "images" {
+	if absBase(r.path) == "images" && isFolder(filepath.Join(r.path, "..", "mappings")) {
 		root = filepath.Join(r.path, "..")
 	} else {
 		r.path = filepath.Join(r.path, "images")
