@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/relevit/relevit/configs"
@@ -119,9 +118,7 @@ type evaluating struct {
 	views      []picture.Preprocess // that the contenders share
 	done       int
 	took       time.Duration
-
-	mu      sync.Mutex
-	skipped []SkippedPicture
+	skipped    []SkippedPicture
 }
 
 func (r *evaluating) close() {
@@ -180,8 +177,9 @@ func (r *evaluating) run(ctx context.Context) error {
 	for _, c := range r.contenders {
 		batch = max(batch, c.predictor.Batch)
 	}
+	left := &skips{told: r.opt.OnSkipped}
 	l, err := dataset.NewLoader(r.set.Samples, dataset.Options{Batch: batch, Preprocess: r.views[0], Views: r.views[1:], Border: r.set.Border,
-		Strict: r.opt.Strict, Lenient: true, OnCorrupt: r.skip})
+		Strict: r.opt.Strict, Lenient: true, OnCorrupt: left.add})
 	if err != nil {
 		return err
 	}
@@ -191,8 +189,12 @@ func (r *evaluating) run(ctx context.Context) error {
 	began := time.Now()
 	err = r.batches(ctx, l)
 	r.took = time.Since(began)
-	r.sortSkipped()
-	if errors.Is(err, context.Canceled) {
+	r.skipped = left.sorted(r.set.Samples)
+	switch {
+	case len(r.skipped) == l.Len():
+		return &dataset.Error{Kind: dataset.ErrEmpty, Path: r.skipped[0].Picture, Found: r.skipped[0].Reason,
+			Advice: fmt.Sprintf("none of the %d pictures can be read", l.Len())}
+	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%w: %d of %d pictures were evaluated", err, r.done, l.Len())
 	}
 	return err
@@ -233,30 +235,6 @@ func (r *evaluating) predict(c *contender, l *dataset.Loader, batch *dataset.Bat
 		}
 		return nil
 	})
-}
-
-// skip notes a picture that can't be read.
-func (r *evaluating) skip(c dataset.Corrupt) {
-	why := c.Err
-	if e := (*picture.Error)(nil); errors.As(why, &e) {
-		why = e.Err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.skipped = append(r.skipped, SkippedPicture{c.Sample.ImagePath, why.Error()})
-	if r.opt.OnSkipped != nil {
-		r.opt.OnSkipped(c.Sample.ImagePath, why.Error())
-	}
-}
-
-// sortSkipped puts the pictures that were left out in the order of the list;
-// several goroutines come upon them.
-func (r *evaluating) sortSkipped() {
-	place := map[string]int{}
-	for i, s := range r.set.Samples {
-		place[s.ImagePath] = i
-	}
-	slices.SortStableFunc(r.skipped, func(a, b SkippedPicture) int { return place[a.Picture] - place[b.Picture] })
 }
 
 // result is what was measured.

@@ -339,6 +339,15 @@ func TestUnreadablePicturesAreCountedOutAndListed(t *testing.T) {
 	}
 }
 
+func TestDataOfNothingButUnreadablePicturesIsAnError(t *testing.T) {
+	orttest.Need(t)
+	set := benchmarktest.Set{Texts: map[string]string{"n01440764/a.JPEG": "x", "n01440764/b.JPEG": "y"}}
+	_, err := evaluated(t, "imagenet", set, EvaluateOptions{Models: []string{colourModel{}.write(t)}})
+	if !errors.Is(err, dataset.ErrEmpty) || !strings.Contains(err.Error(), "a.JPEG") || !strings.Contains(err.Error(), "none of the 2 pictures can be read") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestClassFoldersAreLabelledByTableNamesNumbersOrRank(t *testing.T) {
 	orttest.Need(t)
 	set := benchmarktest.Set{Pictures: []benchmarktest.Picture{{Path: "cat/a.png", Class: 2}, {Path: "dog/b.png", Class: 0}, {Path: "eel/c.png", Class: 1}, {Path: "eel/d.png", Class: 2}}}
