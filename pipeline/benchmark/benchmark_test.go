@@ -282,3 +282,23 @@ func TestListsAreSound(t *testing.T) {
 		}
 	}
 }
+
+func FuzzGroundTruth(f *testing.F) {
+	for _, text := range benchmarktest.FlatTruths() {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		truth, err := parseTruth(strings.NewReader(text), "labels.txt")
+		if err == nil && truth.len() == 0 {
+			t.Fatal("neither labels nor an error")
+		}
+		if err != nil {
+			return
+		}
+		for _, picture := range []string{"ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_99999999.jpg"} {
+			if class, ok := truth.of(picture); ok && (class < 0 || class > 999) {
+				t.Fatalf("class %d", class)
+			}
+		}
+	})
+}

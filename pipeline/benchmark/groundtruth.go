@@ -3,6 +3,7 @@ package benchmark
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -22,6 +23,9 @@ var groundTruths = []string{
 	"LOC_val_solution.csv",                       // of Kaggle: picture, WNID and boxes
 	"imagenet_2012_validation_synset_labels.txt", // of TensorFlow: a line for each picture, its WNID
 }
+
+// maxLabels bounds the lines of such a file; the published have 50000.
+const maxLabels = 1 << 20
 
 // validationPicture matches the names of ImageNet's validation pictures.
 var validationPicture = regexp.MustCompile(`(?i)^ILSVRC2012_val_0*([0-9]{1,8})\.jpe?g$`)
@@ -123,14 +127,22 @@ func readTruth(file string) (*truth, error) {
 		return nil, &dataset.Error{Kind: dataset.ErrMissing, Path: file, Found: "cannot be opened"}
 	}
 	defer f.Close()
+	return parseTruth(f, file)
+}
+
+func parseTruth(r io.Reader, file string) (*truth, error) {
 	t := &truth{}
-	scanner := bufio.NewScanner(f)
+	scanner := bufio.NewScanner(r)
 	for line := 1; scanner.Scan(); line++ {
 		text := strings.TrimSpace(strings.TrimPrefix(scanner.Text(), "\ufeff"))
 		if text == "" || line == 1 && strings.HasPrefix(strings.ToLower(text), "imageid,") {
 			continue
 		}
-		if err := t.add(text); err != nil {
+		err := t.add(text)
+		if t.len() > maxLabels {
+			err = fmt.Errorf("more than %d labels", maxLabels)
+		}
+		if err != nil {
 			return nil, &dataset.Error{Kind: dataset.ErrTable, Path: file, Line: line, Found: err.Error(),
 				Advice: "a line is: ILSVRC2012_ID or WNID, picture and class index or WNID, or picture,WNID"}
 		}

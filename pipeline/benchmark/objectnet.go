@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/relevit/relevit/pipeline/dataset"
@@ -21,6 +20,9 @@ const (
 )
 
 var mappings = []string{folderLabels, labelSynonyms, imagenetLabels, imagenetLines}
+
+// maxMapping bounds the bytes of a mapping file; the largest published has some 50000.
+const maxMapping = 1 << 24
 
 // objectNetBorder is the red border of ObjectNet's pictures with a pixel to
 // spare, as its authors advise to cut it off.
@@ -101,9 +103,9 @@ func (r *reader) objectNetTargets(root string) (targets map[string][]int, labels
 
 // objectNetIndices gives ImageNet's labels, one a line, their class indices.
 func objectNetIndices(file string, lines map[string]int) (map[string]int, error) {
-	data, err := os.ReadFile(file)
+	data, err := readMapping(file)
 	if err != nil {
-		return nil, &dataset.Error{Kind: dataset.ErrMissing, Path: file, Found: "cannot be read"}
+		return nil, err
 	}
 	labels := strings.Split(strings.TrimRight(string(data), "\r\n"), "\n")
 	indices := map[string]int{}
@@ -121,13 +123,26 @@ func objectNetIndices(file string, lines map[string]int) (map[string]int, error)
 	return indices, nil
 }
 
-func readJSON(file string, to any) error {
-	data, err := os.ReadFile(file)
-	if err == nil {
-		err = json.Unmarshal(data, to)
+// readMapping reads a small file.
+func readMapping(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err == nil && info.Size() > maxMapping {
+		return nil, &dataset.Error{Kind: dataset.ErrTable, Path: file, Found: fmt.Sprintf("it has %d bytes, and no mapping has more than %d", info.Size(), maxMapping)}
 	}
+	data, err := os.ReadFile(file)
 	if err != nil {
-		return &dataset.Error{Kind: dataset.ErrTable, Path: file, Found: "it is no JSON object of the expected form: " + strconv.Quote(err.Error())}
+		return nil, &dataset.Error{Kind: dataset.ErrMissing, Path: file, Found: "it can't be read"}
+	}
+	return data, nil
+}
+
+func readJSON(file string, to any) error {
+	data, err := readMapping(file)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, to); err != nil {
+		return &dataset.Error{Kind: dataset.ErrTable, Path: file, Found: fmt.Sprintf("it is no JSON object of the expected form: %v", err)}
 	}
 	return nil
 }
