@@ -179,7 +179,7 @@ func (r *evaluating) run(ctx context.Context) error {
 	}
 	left := &skips{told: r.opt.OnSkipped}
 	l, err := dataset.NewLoader(r.set.Samples, dataset.Options{Batch: batch, Preprocess: r.views[0], Views: r.views[1:], Border: r.set.Border,
-		Strict: r.opt.Strict, Lenient: true, OnCorrupt: left.add})
+		Strict: r.opt.Strict, LeaveOut: true, OnCorrupt: left.add})
 	if err != nil {
 		return err
 	}
@@ -226,9 +226,12 @@ func (r *evaluating) batches(ctx context.Context, l *dataset.Loader) error {
 	}
 }
 
-// predict judges a model's predictions for a batch. Stand-ins for pictures that
+// predict judges a model's predictions for a batch. Places of pictures that
 // can't be read are left out.
 func (r *evaluating) predict(c *contender, l *dataset.Loader, batch *dataset.Batch) error {
+	if !slices.Contains(batch.Replaced, false) {
+		return nil
+	}
 	return c.predictor.Predict(l.View(batch, c.view), batch.Count, func(i int, logits []float32) error {
 		if !batch.Replaced[i] {
 			c.verdicts = append(c.verdicts, r.judge(batch.Samples[i], logits))

@@ -23,7 +23,7 @@ type Batch struct {
 	Labels      []int64       // (Count); NoLabel where unknown
 	Samples     []int         // (Count) index of each sample in the loader's list
 	IDs         []string      // (Count)
-	Replaced    []bool        // (Count) stands in for a corrupt image
+	Replaced    []bool        // (Count) stands in for a corrupt image, or is empty for one that is left out
 	released    bool
 }
 
@@ -235,7 +235,13 @@ func (e *Epoch) fill(w *worker, p *pending, at int) error {
 			p.Samples[at], p.IDs[at], p.Replaced[at] = index, sample.ID, k > 0
 			return nil
 		}
-		if e.l.o.Strict || !replaceable(err, sample, e.l.o.Lenient) {
+		if e.l.o.LeaveOut && !e.l.o.Strict && ofImage(err, sample) {
+			e.l.report(index, err)
+			e.l.slots[p.Slot].empty(at, e.l.o.Batch)
+			p.Samples[at], p.IDs[at], p.Replaced[at] = index, sample.ID, true
+			return nil
+		}
+		if e.l.o.Strict || !replaceable(err, sample) {
 			return err
 		}
 		e.l.report(index, err)

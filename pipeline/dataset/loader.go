@@ -36,12 +36,12 @@ type Options struct {
 	Mask        picture.MaskOptions  // how masks are encoded
 	DropLast    bool                 // leave out an epoch's last batch if it is not full
 	Strict      bool                 // a corrupt image is an error, not replaced
-	Lenient     bool                 // an image that can't be read is replaced like a corrupt one
-	OnCorrupt   func(Corrupt)        // told once about each image that is replaced; may be nil
+	LeaveOut    bool                 // leave the place of an image that can't be read or decoded empty instead of replacing it
+	OnCorrupt   func(Corrupt)        // told once about each image that is replaced or left out; may be nil
 }
 
 // Corrupt is an image that could be read but not decoded or, with
-// Options.Lenient, not be read.
+// Options.LeaveOut, not be read.
 type Corrupt struct {
 	Sample Sample
 	Err    error
@@ -252,11 +252,31 @@ func (w *worker) load(epoch, index int, s *slot, at int) error {
 }
 
 // replaceable says whether an error means that an image's content is corrupt,
-// as opposed to a file that is not there (unless lenient) or a mask that does
-// not fit, which no other sample can stand in for.
-func replaceable(err error, s *Sample, lenient bool) bool {
+// as opposed to a file that is not there or a mask that does not fit, which no
+// other sample can stand in for.
+func replaceable(err error, s *Sample) bool {
 	var e *picture.Error
-	return errors.As(err, &e) && (e.Content || lenient) && e.Path == s.ImagePath
+	return errors.As(err, &e) && e.Content && e.Path == s.ImagePath
+}
+
+// ofImage says whether an error is that of a sample's image, be it that its
+// content is corrupt or that it can't be read.
+func ofImage(err error, s *Sample) bool {
+	var e *picture.Error
+	return errors.As(err, &e) && e.Path == s.ImagePath
+}
+
+// empty clears a place of a slot.
+func (s *slot) empty(at, batch int) {
+	for _, values := range append([][]float32{s.Images}, s.Views...) {
+		n := len(values) / batch
+		clear(values[at*n:][:n])
+	}
+	if s.masks != nil {
+		n := len(s.Masks) / batch
+		clear(s.Masks[at*n:][:n])
+	}
+	s.Labels[at] = 0
 }
 
 // report tells OnCorrupt about a sample, once.

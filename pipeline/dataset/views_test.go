@@ -56,7 +56,7 @@ func TestViewsAreWhatLoadersOfTheirPreprocessingGive(t *testing.T) {
 	}
 }
 
-func TestPicturesThatCannotBeReadAreReplacedWhereLenient(t *testing.T) {
+func TestPicturesThatCannotBeReadAreLeftOutWhereAskedFor(t *testing.T) {
 	images, _ := made(t, 1, 3)
 	samples, err := Tree(images, "")
 	if err != nil {
@@ -65,16 +65,25 @@ func TestPicturesThatCannotBeReadAreReplacedWhereLenient(t *testing.T) {
 	if err := os.Remove(samples[1].ImagePath); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Batch: 3, Preprocess: picture.PaperEval(16, 16), Lenient: true}
-	if _, replaced := firstBatch(t, samples, o); !slices.Equal(replaced, []bool{false, true, false}) {
+	o := Options{Batch: 3, Preprocess: picture.PaperEval(16, 16), LeaveOut: true}
+	o.Views = []picture.Preprocess{picture.PaperEval(8, 8)}
+	views, replaced := firstBatch(t, samples, o)
+	if !slices.Equal(replaced, []bool{false, true, false}) {
 		t.Errorf("replaced %v", replaced)
+	}
+	for i, v := range views {
+		for at := range replaced {
+			if n := len(v) / 3; slices.Max(v[at*n:][:n]) == 0 != replaced[at] {
+				t.Errorf("view %d: place %d is empty, or isn't", i, at)
+			}
+		}
 	}
 	// a picture within whose border nothing is left is as bad
 	o.Border = 18
 	if _, replaced := firstBatch(t, []Sample{samples[0], {ImagePath: write(t, t.TempDir(), "large.jpg", photo(t, 60, 60, 1))}}, o); !slices.Equal(replaced, []bool{true, false}) {
 		t.Errorf("replaced %v", replaced)
 	}
-	o.Border, o.Lenient = 0, false
+	o.Border, o.LeaveOut = 0, false
 	l, err := NewLoader(samples, o)
 	if err != nil {
 		t.Fatal(err)
