@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 
 	"github.com/relevit/relevit/configs"
@@ -74,12 +73,6 @@ type ScoredClass struct {
 	Class       int    `json:"class"`
 	Name        string `json:"name,omitempty"`
 	Probability Number `json:"probability"`
-}
-
-// SkippedPicture is a picture that couldn't be decoded.
-type SkippedPicture struct {
-	Picture string `json:"picture"`
-	Reason  string `json:"reason"`
 }
 
 // Explain writes relevance maps of pictures: for each an overlay and the map
@@ -169,8 +162,9 @@ func (r *explaining) run(ctx context.Context) error {
 		samples[i] = dataset.Sample{ID: s.name, ImagePath: s.path, Label: int(s.class)}
 	}
 	r.done = make([]*ExplainedPicture, len(samples))
+	left := &skips{told: r.opt.OnSkipped}
 	l, err := dataset.NewLoader(samples, dataset.Options{Batch: r.explainer.Batch, Slots: r.explainer.Slots(), Preprocess: r.preprocess,
-		Strict: r.opt.Strict, OnCorrupt: r.skip})
+		Strict: r.opt.Strict, OnCorrupt: left.add})
 	if err != nil {
 		return err
 	}
@@ -191,7 +185,7 @@ func (r *explaining) run(ctx context.Context) error {
 	if closeErr := w.close(); err == nil || errors.Is(err, context.Canceled) && closeErr != nil {
 		err = closeErr
 	}
-	r.sortSkipped()
+	r.result.Skipped = left.sorted(samples)
 	switch {
 	case len(r.result.Skipped) == len(samples):
 		return &dataset.Error{Kind: dataset.ErrEmpty, Path: r.result.Skipped[0].Picture, Found: r.result.Skipped[0].Reason,
@@ -200,30 +194,6 @@ func (r *explaining) run(ctx context.Context) error {
 		return fmt.Errorf("%w: %d of %d pictures are explained in %s", err, count, len(samples), r.opt.Output)
 	}
 	return err
-}
-
-// sortSkipped puts the pictures that were left out in their order; several
-// goroutines come upon them.
-func (r *explaining) sortSkipped() {
-	place := map[string]int{}
-	for i, s := range r.sitters {
-		place[s.path] = i
-	}
-	slices.SortStableFunc(r.result.Skipped, func(a, b SkippedPicture) int { return place[a.Picture] - place[b.Picture] })
-}
-
-// skip notes a picture that can't be decoded.
-func (r *explaining) skip(c dataset.Corrupt) {
-	why := c.Err
-	if e := (*picture.Error)(nil); errors.As(why, &e) {
-		why = e.Err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.result.Skipped = append(r.result.Skipped, SkippedPicture{c.Sample.ImagePath, why.Error()})
-	if r.opt.OnSkipped != nil {
-		r.opt.OnSkipped(c.Sample.ImagePath, why.Error())
-	}
 }
 
 // finish writes explain.json.

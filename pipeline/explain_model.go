@@ -72,9 +72,12 @@ func openTrained(run *Run, o ModelOptions) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := fill(m.Source.Graph, c.Parameters); err != nil {
-		return nil, fmt.Errorf("%s: %w", run.Dir, err)
+	for _, g := range []*onnx.Graph{m.Source.Graph, m.Graph} {
+		if err := fill(g, c.Parameters); err != nil {
+			return nil, fmt.Errorf("%s: %w", run.Dir, err)
+		}
 	}
+	m.trained = true
 	if models.PreprocessOf(m.Source) == nil {
 		size := m.Preprocess.Size
 		m.Preprocess, err = preprocessFor(run.Config, m, int64(size[0]), int64(size[1]))

@@ -21,6 +21,8 @@ type Model struct {
 	Preprocess picture.Preprocess
 	Find       models.FindOptions
 	Warnings   []string // what a checkpoint left open, and how it was read
+
+	trained bool // Source and Graph hold a run's weights, the file at Path those from before
 }
 
 // ModelOptions state what can't be read off a file.

@@ -56,16 +56,16 @@ func NewPredictor(m *Model, batch int, opt ort.Options) (*Predictor, error) {
 
 // output names the logits in what open opens.
 func (m *Model) output() string {
-	if m.Focus.Changed {
+	if m.Focus.Changed || m.trained {
 		return m.Graph.Outputs[0].Name
 	}
 	return m.Focus.Output
 }
 
 // open opens a session on the user's file, on a checkpoint's conversion, or on
-// the copy whose ends were changed.
+// the copy whose ends or weights were changed.
 func (m *Model) open(opt ort.Options) (*ort.Session, error) {
-	if m.Focus.Changed {
+	if m.Focus.Changed || m.trained {
 		data, err := Encode(m.Graph)
 		if err != nil {
 			return nil, err
@@ -93,6 +93,26 @@ func (p *Predictor) bind(input string, shape []int64, output string) (err error)
 
 // Slot is the memory that a loader fills.
 func (p *Predictor) Slot() dataset.Slot { return dataset.Slot{Images: p.image.Float32s()} }
+
+// Predict runs count pictures (count,3,H,W), any number of them, and calls f for
+// each. logits (C) is a view, good until f returns.
+func (p *Predictor) Predict(images []float32, count int, f func(i int, logits []float32) error) error {
+	values := 3 * p.Size[0] * p.Size[1]
+	for start := 0; start < count; start += p.Batch {
+		n := min(p.Batch, count-start)
+		copy(p.image.Float32s(), images[start*values:][:n*values])
+		clear(p.image.Float32s()[n*values:])
+		if err := p.session.Run(); err != nil {
+			return err
+		}
+		for i := range n {
+			if err := f(start+i, p.logits.Float32s()[i*p.Classes:][:p.Classes]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // Each runs every sample of a loader that fills the predictor's slot. logits
 // (C) is a view, good until the next batch. Corrupt pictures are left out.

@@ -23,7 +23,7 @@ type Batch struct {
 	Labels      []int64       // (Count); NoLabel where unknown
 	Samples     []int         // (Count) index of each sample in the loader's list
 	IDs         []string      // (Count)
-	Replaced    []bool        // (Count) stands in for a corrupt image
+	Replaced    []bool        // (Count) stands in for a corrupt image, or is empty for one that is left out
 	released    bool
 }
 
@@ -196,6 +196,9 @@ func (e *Epoch) begin(step, at int) *pending {
 		p.Images, p.Masks = l.tensors(s.Slot, count)
 		plane := len(s.Images) / l.o.Batch
 		clear(s.Images[count*plane:])
+		for _, v := range s.Views {
+			clear(v[count*(len(v)/l.o.Batch):])
+		}
 		clear(s.Labels[count:])
 		if l.o.Masks {
 			clear(s.Masks[count*plane/3:])
@@ -230,6 +233,12 @@ func (e *Epoch) fill(w *worker, p *pending, at int) error {
 		err := w.load(e.number, index, &e.l.slots[p.Slot], at)
 		if err == nil {
 			p.Samples[at], p.IDs[at], p.Replaced[at] = index, sample.ID, k > 0
+			return nil
+		}
+		if e.l.o.LeaveOut && !e.l.o.Strict && ofImage(err, sample) {
+			e.l.report(index, err)
+			e.l.slots[p.Slot].empty(at, e.l.o.Batch)
+			p.Samples[at], p.IDs[at], p.Replaced[at] = index, sample.ID, true
 			return nil
 		}
 		if e.l.o.Strict || !replaceable(err, sample) {

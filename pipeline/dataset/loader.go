@@ -14,9 +14,10 @@ import (
 // Slot is the memory of one batch, which the caller may own: the buffers that
 // a session is bound to, so that pixels are written once, where they are used.
 type Slot struct {
-	Images []float32 // (B,3,H,W)
-	Masks  []float32 // (B,1,H,W); nil where Options.Masks is false
-	Labels []int64   // (B); nil: the loader makes its own
+	Images []float32   // (B,3,H,W)
+	Masks  []float32   // (B,1,H,W); nil where Options.Masks is false
+	Labels []int64     // (B); nil: the loader makes its own
+	Views  [][]float32 // one for each of Options.Views: (B,3,h,w) of its size
 }
 
 // Options configures a Loader. Batch and Preprocess are required.
@@ -25,18 +26,22 @@ type Options struct {
 	Slots       []Slot // batches in flight; nil: two that the loader allocates
 	Workers     int    // goroutines that decode; 0: one per processor
 	Seed        uint64
-	Shuffle     bool                // a new order each epoch
-	Augment     bool                // Preprocess.TrainGeometry instead of EvalGeometry
-	TrainResize [2]int              // height, width before the random crop; zero: Preprocess.Size/CropPct
-	Preprocess  picture.Preprocess  // H and W are its Size
-	Masks       bool                // samples have masks, and batches carry them
-	Mask        picture.MaskOptions // how masks are encoded
-	DropLast    bool                // leave out an epoch's last batch if it is not full
-	Strict      bool                // a corrupt image is an error, not replaced
-	OnCorrupt   func(Corrupt)       // told once about each image that is replaced; may be nil
+	Shuffle     bool                 // a new order each epoch
+	Augment     bool                 // Preprocess.TrainGeometry instead of EvalGeometry
+	TrainResize [2]int               // height, width before the random crop; zero: Preprocess.Size/CropPct
+	Preprocess  picture.Preprocess   // H and W are its Size
+	Views       []picture.Preprocess // the same pictures evaluated in other ways, into Slot.Views
+	Border      int                  // pixels to cut off each side of a picture; not with Masks
+	Masks       bool                 // samples have masks, and batches carry them
+	Mask        picture.MaskOptions  // how masks are encoded
+	DropLast    bool                 // leave out an epoch's last batch if it is not full
+	Strict      bool                 // a corrupt image is an error, not replaced
+	LeaveOut    bool                 // leave the place of an image that can't be read or decoded empty instead of replacing it
+	OnCorrupt   func(Corrupt)        // told once about each image that is replaced or left out; may be nil
 }
 
-// Corrupt is an image that could be read but not decoded.
+// Corrupt is an image that could be read but not decoded or, with
+// Options.LeaveOut, not be read.
 type Corrupt struct {
 	Sample Sample
 	Err    error
@@ -74,6 +79,14 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 	if err := o.Preprocess.Validate(); err != nil {
 		return nil, err
 	}
+	for _, v := range o.Views {
+		if err := v.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	if o.Border < 0 || o.Border > 0 && o.Masks {
+		return nil, fmt.Errorf("data loader: a border of %d pixels cannot be cut off pictures with masks, or is negative", o.Border)
+	}
 	size := o.Preprocess.Size
 	if r := o.TrainResize; r != ([2]int{}) && (r[0] < size[0] || r[1] < size[1]) {
 		return nil, fmt.Errorf("data loader: pictures resized to %dx%d cannot be cropped to %dx%d", r[0], r[1], size[0], size[1])
@@ -92,6 +105,9 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 		o.Slots = make([]Slot, 2)
 		for i := range o.Slots {
 			o.Slots[i] = NewSlot(o.Batch, size, o.Masks)
+			for _, v := range o.Views {
+				o.Slots[i].Views = append(o.Slots[i].Views, make([]float32, o.Batch*3*v.Size[0]*v.Size[1]))
+			}
 		}
 	}
 	l := &Loader{samples: samples, o: o, reported: map[int]bool{}}
@@ -124,6 +140,14 @@ func (l *Loader) prepare(s Slot) (slot, error) {
 	if l.o.Masks && len(s.Masks) != b*plane {
 		return slot{}, fmt.Errorf("%d mask values, (%d,1,%d,%d) has %d", len(s.Masks), b, size[0], size[1], b*plane)
 	}
+	if len(s.Views) != len(l.o.Views) {
+		return slot{}, fmt.Errorf("memory for %d views, expected %d", len(s.Views), len(l.o.Views))
+	}
+	for i, v := range l.o.Views {
+		if len(s.Views[i]) != b*3*v.Size[0]*v.Size[1] {
+			return slot{}, fmt.Errorf("view %d has %d values, (%d,3,%d,%d) has %d", i, len(s.Views[i]), b, v.Size[0], v.Size[1], b*3*v.Size[0]*v.Size[1])
+		}
+	}
 	if s.Labels == nil {
 		s.Labels = make([]int64, b)
 	}
@@ -143,6 +167,15 @@ func (l *Loader) tensors(s Slot, count int) (images, masks *tensor.Dense) {
 		masks = tensor.New(tensor.WithShape(count, 1, h, w), tensor.WithBacking(s.Masks[:count*h*w]))
 	}
 	return images, masks
+}
+
+// View is the memory of a batch's pictures in one of the ways in which they are
+// preprocessed: 0 is Options.Preprocess, and i Options.Views[i-1].
+func (l *Loader) View(b *Batch, i int) []float32 {
+	if i == 0 {
+		return l.slots[b.Slot].Images
+	}
+	return l.slots[b.Slot].Views[i-1]
 }
 
 // Len is the number of samples.
@@ -183,6 +216,9 @@ func (w *worker) load(epoch, index int, s *slot, at int) error {
 	if err := w.image.ReadFile(sample.ImagePath); err != nil {
 		return err
 	}
+	if err := w.image.Trim(o.Border); err != nil {
+		return &picture.Error{Path: sample.ImagePath, Doing: "crop image", Err: err, Content: true}
+	}
 	var g picture.Geometry
 	if o.Augment {
 		g = o.Preprocess.TrainGeometry(o.TrainResize, source(o.Seed, "augment", uint64(epoch), uint64(index)))
@@ -192,6 +228,12 @@ func (w *worker) load(epoch, index int, s *slot, at int) error {
 	plane := g.Size[0] * g.Size[1]
 	if err := w.transform.Image(s.Images[at*3*plane:][:3*plane], &w.image, g, o.Preprocess); err != nil {
 		return fmt.Errorf("image %s: %w", sample.ImagePath, err)
+	}
+	for i, v := range o.Views {
+		values := 3 * v.Size[0] * v.Size[1]
+		if err := w.transform.Image(s.Views[i][at*values:][:values], &w.image, v.EvalGeometry(w.image.W, w.image.H), v); err != nil {
+			return fmt.Errorf("image %s: %w", sample.ImagePath, err)
+		}
 	}
 	s.Labels[at] = int64(sample.Label)
 	if !o.Masks {
@@ -215,6 +257,26 @@ func (w *worker) load(epoch, index int, s *slot, at int) error {
 func replaceable(err error, s *Sample) bool {
 	var e *picture.Error
 	return errors.As(err, &e) && e.Content && e.Path == s.ImagePath
+}
+
+// ofImage says whether an error is that of a sample's image, be it that its
+// content is corrupt or that it can't be read.
+func ofImage(err error, s *Sample) bool {
+	var e *picture.Error
+	return errors.As(err, &e) && e.Path == s.ImagePath
+}
+
+// empty clears a place of a slot.
+func (s *slot) empty(at, batch int) {
+	for _, values := range append([][]float32{s.Images}, s.Views...) {
+		n := len(values) / batch
+		clear(values[at*n:][:n])
+	}
+	if s.masks != nil {
+		n := len(s.Masks) / batch
+		clear(s.Masks[at*n:][:n])
+	}
+	s.Labels[at] = 0
 }
 
 // report tells OnCorrupt about a sample, once.

@@ -8,6 +8,8 @@
 // different destinations.
 package picture
 
+import "fmt"
+
 // RGB is an 8-bit picture; Pix has shape (H,W,3).
 type RGB struct {
 	W, H int
@@ -22,6 +24,22 @@ func NewRGB(w, h int) *RGB {
 // reset sets the size and keeps the memory where it suffices.
 func (p *RGB) reset(w, h int) {
 	p.W, p.H, p.Pix = w, h, grow(p.Pix, 3*w*h)
+}
+
+// Trim cuts a border of so many pixels off each side, in place.
+func (p *RGB) Trim(border int) error {
+	if border == 0 {
+		return nil
+	}
+	w, h := p.W-2*border, p.H-2*border
+	if w < 1 || h < 1 {
+		return fmt.Errorf("it has %dx%d pixels, too few to cut off a border of %d", p.W, p.H, border)
+	}
+	for y := range h {
+		copy(p.Pix[3*w*y:][:3*w], p.Pix[3*((y+border)*p.W+border):])
+	}
+	p.reset(w, h)
+	return nil
 }
 
 // grow returns a slice of length n, in s's memory where that is large enough.

@@ -268,3 +268,23 @@ func TestPreprocessSurvivesJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestTrimCutsTheBorderOffEachSide(t *testing.T) {
+	p := NewRGB(5, 6)
+	for i := range p.Pix {
+		p.Pix[i] = uint8(i)
+	}
+	whole := *p
+	whole.Pix = append([]uint8{}, p.Pix...)
+	if err := p.Trim(2); err != nil || p.W != 1 || p.H != 2 || len(p.Pix) != 6 {
+		t.Fatalf("%dx%d, %d values (%v)", p.W, p.H, len(p.Pix), err)
+	}
+	for i, v := range p.Pix {
+		if want := whole.Pix[3*((i/3+2)*5+2)+i%3]; v != want {
+			t.Errorf("value %d is %d, want %d", i, v, want)
+		}
+	}
+	if err := p.Trim(1); err == nil {
+		t.Error("nothing was left, and it was no error")
+	}
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/relevit/relevit/pipeline"
+	"github.com/relevit/relevit/pipeline/benchmark"
+)
+
+func evaluateCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "evaluate",
+		Usage: "measure how often models are right on a data set",
+		UsageText: "relevit evaluate -m MODEL [-m ...] --data DIR [--layout ...] [--protocol standard|paper]\n\n" +
+			"relevit evaluate -m model.onnx --data imagenet/val\n" +
+			"relevit evaluate -m vit_base_patch16_224.safetensors -m run --data imagenet-a --protocol paper\n" +
+			"relevit evaluate -m model.onnx --data objectnet-1.0 --csv predictions.csv\n" +
+			"relevit evaluate -m model.onnx --data pictures/ --layout folders --classes classes.tsv",
+		Description: "MODEL is an ONNX file, a checkpoint, or a run's folder, of which the best parameters are\n" +
+			"taken. Several models see the same pictures, which are decoded once. DIR holds ImageNet's\n" +
+			"validation pictures, ImageNetV2, -A, -R or -Sketch, ObjectNet, SI-Score, class folders,\n" +
+			"or a CSV table with the columns image and label.\n\n" +
+			"Protocol standard is the model's own preprocessing; on ImageNet-A and -R the largest of\n" +
+			"their 200 classes' logits counts, on ObjectNet every class that a label maps to is right.\n" +
+			"Protocol paper is RobustViT's: the shorter side to 256 bilinearly, the centre 224, mean =\n" +
+			"std = 0.5 for all models; the largest of all logits; the first class of a label.\n\n" +
+			"A picture that can't be read is left out, counted out and listed. --json also gives the\n" +
+			"accuracy of every class.",
+		Flags: append(append(checkpointFlags(), findFlags()...),
+			&cli.StringSliceFlag{Name: "m", Usage: "evaluate `MODEL`, an ONNX file, a checkpoint or a run; may be repeated"},
+			&cli.StringFlag{Name: "data", Usage: "on the data set in the folder `DIR`, or in a CSV table"},
+			&cli.StringFlag{Name: "layout", Usage: "DIR lies as `LAYOUT` has it: " + strings.Join(benchmark.Layouts(), ", "), Value: string(benchmark.Auto)},
+			&cli.StringFlag{Name: "protocol", Usage: "evaluate by `PROTOCOL` standard or paper", Value: pipeline.ProtocolStandard},
+			&cli.StringFlag{Name: "ground-truth", Usage: "labels of imagenet-flat are in `FILE`", DefaultText: "looked for near the pictures"},
+			&cli.StringFlag{Name: "classes", Usage: "of class folders and tables, read class index, name and title from the table `FILE`", DefaultText: "the run's, or the model's own names"},
+			&cli.IntFlag{Name: "batch", Usage: "evaluate `N` pictures at once", Value: 16},
+			&cli.IntFlag{Name: "limit", Usage: "evaluate `N` pictures of each class, the first by name", DefaultText: "all"},
+			&cli.StringFlag{Name: "csv", Usage: "list every prediction in `FILE`"},
+			&cli.BoolFlag{Name: "force", Usage: "overwrite the list of predictions if it exists"},
+			&cli.BoolFlag{Name: "strict", Usage: "stop at a picture that can't be read instead of counting it out"},
+		),
+		Action: action(evaluate),
+	}
+}
+
+func evaluate(c *call) error {
+	if _, err := c.operands(); err != nil {
+		return err
+	}
+	opt, err := c.evaluateOptions()
+	if err != nil {
+		return err
+	}
+	if err := exist(append(slices.Clone(opt.Models), opt.Data)...); err != nil {
+		return err
+	}
+	for _, file := range []string{opt.GroundTruth, opt.Classes} {
+		if file != "" {
+			if err := inputs(file); err != nil {
+				return err
+			}
+		}
+	}
+	if opt.CSV != "" {
+		if err := outputs(opt.CSV); err != nil {
+			return err
+		}
+	}
+	if opt.ORT, err = c.loadRuntime(); err != nil {
+		return err
+	}
+	var m *meter
+	opt.OnRecognised = func(text string) { c.note("%s", text) }
+	opt.OnStart = func(pictures int) { m = c.meter("evaluating", "images", 0, pictures) }
+	opt.OnProgress = func(done, _ int) { m.set(done, "") }
+	opt.OnSkipped = func(path, why string) { m.say("skipped: %s: %s", plain(path), plain(why)) }
+	opt.OnWarning = func(text string) { c.note("warning: %s", text) }
+	e, err := pipeline.Evaluate(c.Context.Context, opt)
+	if m != nil {
+		m.end()
+	}
+	if err != nil {
+		return err
+	}
+	return c.print(e, func(w io.Writer) { describeEvaluation(w, e) })
+}
+
+// evaluateOptions reads evaluate's flags.
+func (c *call) evaluateOptions() (pipeline.EvaluateOptions, error) {
+	opt := pipeline.EvaluateOptions{Models: c.StringSlice("m"), Data: c.String("data"), Layout: c.String("layout"), Protocol: c.String("protocol"),
+		GroundTruth: c.String("ground-truth"), Classes: c.String("classes"), Batch: c.Int("batch"), Limit: c.Int("limit"),
+		CSV: c.String("csv"), Strict: c.Bool("strict"), Force: c.Bool("force")}
+	if len(opt.Models) == 0 {
+		return opt, usagef("%s: -m is missing; see %s --help", c.Command.HelpName, c.Command.HelpName)
+	}
+	if err := c.need("data"); err != nil {
+		return opt, err
+	}
+	if !slices.Contains(benchmark.Layouts(), opt.Layout) {
+		return opt, usagef("--layout %s: expected one of %s", opt.Layout, strings.Join(benchmark.Layouts(), ", "))
+	}
+	if opt.Protocol != pipeline.ProtocolStandard && opt.Protocol != pipeline.ProtocolPaper {
+		return opt, usagef("--protocol %s: expected %s or %s", opt.Protocol, pipeline.ProtocolStandard, pipeline.ProtocolPaper)
+	}
+	if opt.Batch < 1 {
+		return opt, usagef("--batch %d: expected at least 1 picture", opt.Batch)
+	}
+	if opt.Limit < 0 || c.IsSet("limit") && opt.Limit == 0 {
+		return opt, usagef("--limit %d: expected at least 1 picture", opt.Limit)
+	}
+	opt.Open.Version = version()
+	var err error
+	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
+		return opt, err
+	}
+	opt.Open.Find, err = c.findOptions()
+	return opt, err
+}
+
+// describeEvaluation prints what was measured for people.
+func describeEvaluation(w io.Writer, e *pipeline.Evaluation) {
+	percent := func(v pipeline.Number) string { return fmt.Sprintf("%.2f %%", 100*float64(v)) }
+	heading := []string{"MODEL", "TOP-1", "TOP-5"}
+	for _, p := range e.Models[0].Parts {
+		heading = append(heading, strings.ToUpper(p.Part))
+	}
+	var lines [][]string
+	for _, m := range e.Models {
+		cells := []string{m.Model, percent(m.Top1), percent(m.Top5)}
+		for _, p := range m.Parts {
+			cells = append(cells, percent(p.Top1))
+		}
+		lines = append(lines, cells)
+	}
+	table(w, heading, lines)
+	for _, s := range e.Skipped {
+		fmt.Fprintf(w, "counted out: %s: %s\n", plain(s.Picture), plain(s.Reason))
+	}
+	fmt.Fprintf(w, "\n%d images of %s by protocol %s in %.1f s, %.1f a second", e.Images, e.Layout, e.Protocol, float64(e.Seconds), float64(e.Rate))
+	if n := len(e.Skipped); n > 0 {
+		fmt.Fprintf(w, "; %d counted out", n)
+	}
+	fmt.Fprintln(w)
+}
