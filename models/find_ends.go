@@ -98,7 +98,7 @@ func (f *finder) logits() error {
 	case f.opt.Output != "" && len(found) == 0:
 		return &Error{Usage: true, Problem: fmt.Sprintf("the graph has no output %q of shape (batch,classes); outputs: %s", f.opt.Output, list(f.g.Outputs))}
 	case len(found) == 0:
-		f.problem("no classifier: no output has shape (batch,classes), found %s: export the model with its classification head", list(f.g.Outputs))
+		f.headless("no classifier: no output has shape (batch,classes), found %s: export the model with its classification head", list(f.g.Outputs))
 		f.needs = ancestors(f.g.Outputs...)
 		return nil
 	}
@@ -106,11 +106,11 @@ func (f *finder) logits() error {
 	f.s.Output, f.s.Logits, f.behind = best.output, best.logits, best.behind
 	f.needs = ancestors(best.logits)
 	if best.reason != "" {
-		f.problem("no classifier: %s: it seems to hold features; export the model with its classification head", best.reason)
+		f.headless("no classifier: %s: it seems to hold features; export the model with its classification head", best.reason)
 	}
 	switch c := classes(best.logits.Shape); {
 	case c.Is(1):
-		f.problem("output %v has one number a picture, as a regression has: relevance is that of a class; export a classifier of two or more", best.output)
+		f.headless("output %v has one number a picture, as a regression has: relevance is that of a class; export a classifier of two or more", best.output)
 	case c.Known() && best.reason == "":
 		f.s.Classes = c.N
 	}
@@ -134,7 +134,7 @@ func (f *finder) others() {
 		if v.Type == onnx.Int64 || v.Type == onnx.Int32 {
 			advice = "export the image tower with its classifier, the embeddings of the classes' prompts as a constant"
 		}
-		f.problem("the logits %s need input %v besides the picture: %s", f.s.Output.Name, v, advice)
+		f.headless("the logits %s need input %v besides the picture: %s", f.s.Output.Name, v, advice)
 	}
 }
 
