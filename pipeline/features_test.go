@@ -22,9 +22,9 @@ import (
 )
 
 // openFeatures derives and opens a model's features.
-func openFeatures(t *testing.T, m *Model, batch int64, o FeatureOptions) *Features {
+func openFeatures(t *testing.T, m *Model, batch int64, wanted ...Feature) *Features {
 	t.Helper()
-	fg, err := m.NewFeatureGraph(batch, o)
+	fg, err := m.NewFeatureGraph(batch, wanted)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestKeysEqualTheOracle(t *testing.T) {
 
 func checkOracleKeys(t *testing.T, m *Model, limit float64) {
 	t.Helper()
-	f := openFeatures(t, m, 1, FeatureOptions{Blocks: []int{8}})
+	f := openFeatures(t, m, 1, Feature{Keys, 8})
 	text, err := os.ReadFile(shared(t, "oracle", "pipeline", "images.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func checkZooFeatures(t *testing.T, c zooCase) {
 	}
 	kinds := map[string][]float32{}
 	for _, kind := range []string{Queries, Keys} {
-		f := openFeatures(t, m, batch, FeatureOptions{Kind: kind, Blocks: []int{-1}})
+		f := openFeatures(t, m, batch, Feature{kind, last.Block})
 		featuresOf(t, f, images)
 		for i := range batch {
 			kinds[kind] = append(kinds[kind], f.Of(i)[0]...)
@@ -255,20 +255,20 @@ func TestFeaturesNeedNoClassifier(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x := openFeatures(t, m, 1, FeatureOptions{Blocks: []int{0, -1}, Kind: ValueTokens})
+		x := openFeatures(t, m, 1, Feature{Values, 0}, Feature{Attention, 1})
 		pixels := make([]float32, 3*x.Size[0]*x.Size[1])
 		for j := range pixels {
 			pixels[j] = float32(math.Sin(float64(j)))
 		}
-		featuresOf(t, x, onnx.FloatTensor(pixels, 1, 3, x.Size[0], x.Size[1]))
+		featuresOf(t, x, onnx.FloatTensor(pixels, 1, 3, int64(x.Size[0]), int64(x.Size[1])))
 		got[i] = x.Of(0)
 		if len(got[i]) != 2 {
-			t.Fatalf("%d blocks, want 2", len(got[i]))
+			t.Fatalf("%d features, want 2", len(got[i]))
 		}
 	}
 	for j := range got[0] {
 		if !slices.Equal(got[0][j], got[1][j]) {
-			t.Errorf("block %d differs without a classifier", j)
+			t.Errorf("feature %d differs without a classifier", j)
 		}
 	}
 }
@@ -279,8 +279,8 @@ func TestFeaturesRefuseBlocksThatArentThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, block := range []int{2, -3} {
-		_, err := m.NewFeatureGraph(1, FeatureOptions{Blocks: []int{block}})
+	for _, block := range []int{2, -1} {
+		_, err := m.NewFeatureGraph(1, []Feature{{Keys, block}})
 		if e := (*models.Error)(nil); !errors.As(err, &e) || !e.Usage || !strings.Contains(err.Error(), "0 to 1") {
 			t.Errorf("block %d: %v", block, err)
 		}
