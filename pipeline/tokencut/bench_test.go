@@ -45,7 +45,7 @@ func photograph(side int) []uint8 {
 	for i := range side * side {
 		y, x := float64(i/side)/float64(side), float64(i%side)/float64(side)
 		for c := range 3 {
-			v := 90 + 60*math.Sin(9*x+float64(c))*math.Cos(7*y) + 12*random.NormFloat64()
+			v := 90 + 60*math.Sin(9*x+float64(c))*math.Cos(7*y) + 6*random.NormFloat64()
 			if math.Hypot(y-0.5, x-0.5) < 0.28 {
 				v += 25 * float64(2-c)
 			}

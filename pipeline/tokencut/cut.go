@@ -16,6 +16,9 @@ const (
 	BorderSide = "border"
 )
 
+// mostTokens keeps the graph within 128 MB.
+const mostTokens = 1 << 15
+
 // Options of Cut; the zero value is the published procedure.
 type Options struct {
 	Tau  float64 // cosine above which two tokens are neighbours; 0: 0.2
@@ -63,9 +66,8 @@ func (o *Options) check(features, rows, columns int) (width int, err error) {
 	if o.Tau == 0 {
 		o.Tau = 0.2
 	}
-	// Beyond 65535 a side the product could overflow; the graph would not fit either.
-	if rows < 1 || columns < 1 || rows > math.MaxUint16 || columns > math.MaxUint16 || rows*columns < 3 {
-		return 0, fmt.Errorf("cannot cut a grid of %dx%d tokens: expected at least 3 tokens", rows, columns)
+	if rows < 1 || columns < 1 || rows > mostTokens || columns > mostTokens || rows*columns < 3 || rows*columns > mostTokens {
+		return 0, fmt.Errorf("cannot cut a grid of %dx%d tokens: expected 3 to %d tokens", rows, columns, mostTokens)
 	}
 	switch n := rows * columns; {
 	case features == 0 || features%n != 0:
@@ -96,7 +98,8 @@ func (s *Split) takeSeedSide(rows, columns int) {
 }
 
 // takeBorderSide chooses the side with fewer tokens on the grid's border, of
-// equals the smaller, and its largest component.
+// equals the smaller, of equals the one without the first corner, and its
+// largest component.
 func (s *Split) takeBorderSide(rows, columns int) {
 	s.Bipartition = aboveMean(s.Vector)
 	border, all := 0, 0 // tokens of this side, less those of the other
@@ -110,7 +113,7 @@ func (s *Split) takeBorderSide(rows, columns int) {
 			border += vote
 		}
 	}
-	if border > 0 || border == 0 && all > 0 {
+	if border > 0 || border == 0 && (all > 0 || all == 0 && s.Bipartition[0]) {
 		s.flip()
 		s.Bipartition = aboveMean(s.Vector)
 	}

@@ -37,7 +37,7 @@ func newGraph(features []float32, n, width int, tau float64) (*graph, error) {
 	// cosine decides, and the order of summation never does.
 	doubt := float64(width+4) / (1 << 24)
 	above, below := float32(tau+doubt), float32(tau-doubt)
-	const block = 64 // rows that stay in the cache
+	const block = 32 // rows that stay in the cache
 	cosines := make([]float32, block)
 	for first := 0; first < n; first += block {
 		count := min(block, n-first)

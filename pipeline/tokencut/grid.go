@@ -11,8 +11,9 @@ import (
 type grid struct {
 	vertexOf []int32   // (h*w): vertex of each pixel
 	count    []float64 // (V): pixels of each vertex
-	// Neighbours of vertex v: neighbours[start[v]:start[v+1]].
-	start, neighbours []int32
+	// neighbours (V) holds the vertices a step back and a step ahead along
+	// each axis, and V where there is none: a fixed number needs no branches.
+	neighbours [][2 * axes]int32
 }
 
 // axes of the grid.
@@ -33,6 +34,7 @@ func newGrid(rgb []uint8, h, w int, o SolverOptions) *grid {
 	for x := range column {
 		column[x] = uint64(float64(x)/o.Spatial) * steps[1]
 	}
+	luma, chroma := 1e6*o.Luma, 1e6*o.Chroma
 	var keys []uint64
 	var band bandSorter
 	for top := 0; top < h; {
@@ -49,7 +51,7 @@ func newGrid(rgb []uint8, h, w int, o SolverOptions) *grid {
 			for x := range column {
 				p := pixels[at*3 : at*3+3 : at*3+3]
 				l, u, v := yuv(p[0], p[1], p[2])
-				band.add(at, column[x]+uint64(l/o.Luma)*steps[2]+uint64(u/o.Chroma)*steps[3]+uint64(v/o.Chroma))
+				band.add(at, column[x]+uint64(l/luma)*steps[2]+uint64(u/chroma)*steps[3]+uint64(v/chroma))
 				at++
 			}
 		}
@@ -66,57 +68,47 @@ func newGrid(rgb []uint8, h, w int, o SolverOptions) *grid {
 		})
 		top = bottom
 	}
-	g.link(keys, steps[:])
+	g.link(keys, steps)
 	return g
 }
 
-// yuv is the full-range BT.601 conversion (JFIF). Its coefficients have six
-// decimals, so whole numbers of millionths are exact, and greys lie on the
-// edge of a cell of chroma on every machine.
+// yuv is the full-range BT.601 conversion (JFIF) in millionths: whole numbers,
+// so that greys, on the edge of a cell of chroma, fall on the same side of it on
+// every machine.
 func yuv(r, g, b uint8) (y, u, v float64) {
 	R, G, B := int32(r), int32(g), int32(b)
-	return float64(299000*R+587000*G+114000*B) / 1e6,
-		float64(128000000-168736*R-331264*G+500000*B) / 1e6,
-		float64(128000000+500000*R-418688*G-81312*B) / 1e6
+	return float64(299000*R + 587000*G + 114000*B),
+		float64(128000000 - 168736*R - 331264*G + 500000*B),
+		float64(128000000 + 500000*R - 418688*G - 81312*B)
 }
 
 // link finds the neighbours along each axis in one pass over the ascending keys.
-func (g *grid) link(keys, steps []uint64) {
-	var pairs [][2]int32
-	g.start = make([]int32, len(keys)+1)
-	for _, step := range steps {
+func (g *grid) link(keys []uint64, steps [axes]uint64) {
+	g.neighbours = make([][2 * axes]int32, len(keys))
+	none := int32(len(keys))
+	for v := range g.neighbours {
+		g.neighbours[v] = [2 * axes]int32{none, none, none, none, none, none, none, none, none, none}
+	}
+	for axis, step := range steps {
 		j := 0
 		for i, key := range keys {
 			for j < len(keys) && keys[j] < key+step {
 				j++
 			}
 			if j < len(keys) && keys[j] == key+step {
-				pairs = append(pairs, [2]int32{int32(i), int32(j)})
-				g.start[i+1]++
-				g.start[j+1]++
+				g.neighbours[i][2*axis+1], g.neighbours[j][2*axis] = int32(j), int32(i)
 			}
 		}
 	}
-	for v := range keys {
-		g.start[v+1] += g.start[v]
-	}
-	g.neighbours = make([]int32, 2*len(pairs))
-	end := slices.Clone(g.start)
-	for _, p := range pairs {
-		g.neighbours[end[p[0]]], g.neighbours[end[p[1]]] = p[1], p[0]
-		end[p[0]]++
-		end[p[1]]++
-	}
 }
 
-// blur writes to y the sum over the axes of x filtered by 1 2 1.
+// blur writes to y (V) the sum over the axes of x filtered by 1 2 1. x is
+// (V+1), the last being 0.
 func (g *grid) blur(y, x []float64) {
-	for v := range y {
-		sum := 2 * axes * x[v]
-		for _, n := range g.neighbours[g.start[v]:g.start[v+1]] {
-			sum += x[n]
-		}
-		y[v] = sum
+	for v := range g.neighbours {
+		n := &g.neighbours[v]
+		y[v] = 2*axes*x[v] + ((x[n[0]] + x[n[1]]) + (x[n[2]] + x[n[3]])) +
+			((x[n[4]] + x[n[5]]) + (x[n[6]] + x[n[7]])) + (x[n[8]] + x[n[9]])
 	}
 }
 

@@ -55,33 +55,36 @@ func (o *SolverOptions) check() error {
 // bistochastic (section 2.2 of the paper).
 type system struct {
 	*grid
-	lambda         float64
-	n, m, weight   []float64
-	scaled, blurred []float64 // working memory of multiply
+	lambda       float64
+	n, m, weight []float64
+	scaled       []float64 // (V+1): what blur reads, of multiply
+	blurred      []float64
 }
 
 func newSystem(g *grid, lambda float64) *system {
 	vertices := len(g.count)
-	vector := func() []float64 { return make([]float64, vertices) }
-	s := &system{grid: g, lambda: lambda, n: vector(), m: vector(), weight: vector(), scaled: vector(), blurred: vector()}
+	s := &system{grid: g, lambda: lambda, n: make([]float64, vertices), m: make([]float64, vertices),
+		weight: make([]float64, vertices), scaled: make([]float64, vertices+1), blurred: make([]float64, vertices)}
 	for v := range s.n {
 		s.n[v], s.weight[v] = 1, confidence*g.count[v]
 	}
 	for range balancingRounds {
-		g.blur(s.blurred, s.n)
+		copy(s.scaled, s.n)
+		g.blur(s.blurred, s.scaled)
 		for v, blurred := range s.blurred {
 			s.n[v] = math.Sqrt(s.n[v] * g.count[v] / blurred)
 		}
 	}
 	// However many rounds: with this m the rows of Dm - Dn B Dn sum to zero.
-	g.blur(s.blurred, s.n)
+	copy(s.scaled, s.n)
+	g.blur(s.blurred, s.scaled)
 	floats.MulTo(s.m, s.n, s.blurred)
 	return s
 }
 
 // multiply writes A x to y.
 func (s *system) multiply(y, x []float64) {
-	floats.MulTo(s.scaled, s.n, x)
+	floats.MulTo(s.scaled[:len(x)], s.n, x)
 	s.blur(s.blurred, s.scaled)
 	for v := range y {
 		y[v] = s.lambda*(s.m[v]*x[v]-s.n[v]*s.blurred[v]) + s.weight[v]*x[v]
@@ -92,21 +95,22 @@ func (s *system) multiply(y, x []float64) {
 // b over the weights, the mean of a vertex's pixels.
 func (s *system) solve(b []float64, steps int) []float64 {
 	vertices := len(b)
-	y, r, z, p, q := make([]float64, vertices), make([]float64, vertices), make([]float64, vertices),
-		make([]float64, vertices), make([]float64, vertices)
+	y, r, z, p, q, inverse := make([]float64, vertices), make([]float64, vertices), make([]float64, vertices),
+		make([]float64, vertices), make([]float64, vertices), make([]float64, vertices)
+	for v := range inverse {
+		diagonal := s.lambda*(s.m[v]-2*axes*s.n[v]*s.n[v]) + s.weight[v]
+		inverse[v] = 1 / max(diagonal, smallestDiagonal)
+	}
 	floats.DivTo(y, b, s.weight)
 	s.multiply(r, y)
 	floats.SubTo(r, b, r)
-	enough := tolerance * floats.Norm(b, 2)
+	enough := tolerance * tolerance * floats.Dot(b, b)
 	before := 0.0
 	for step := range steps {
-		if floats.Norm(r, 2) <= enough {
+		if floats.Dot(r, r) <= enough {
 			break
 		}
-		for v := range z {
-			diagonal := s.lambda*(s.m[v]-2*axes*s.n[v]*s.n[v]) + s.weight[v]
-			z[v] = r[v] / max(diagonal, smallestDiagonal)
-		}
+		floats.MulTo(z, r, inverse)
 		now := floats.Dot(r, z)
 		if step == 0 {
 			copy(p, z)
