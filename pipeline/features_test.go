@@ -180,7 +180,7 @@ func checkZooFeatures(t *testing.T, c zooCase) {
 					score, seen = append(score, s), append(seen, l)
 				}
 			}
-			if r := correlation(score, seen); !(r > 1-1e-6) {
+			if r := cosineOf(score, seen); !(r > 1-1e-6) {
 				t.Errorf("%s, head %d: scores from queries and keys and the map's logarithm correlate by %v", a.Value.Name, head, r)
 			}
 		}
@@ -218,8 +218,8 @@ func mapValues(t *testing.T, m *Model, a models.Attention, images *onnx.Tensor) 
 	return slices.Clone(out[g.Outputs[0].Name].Float32s())
 }
 
-// correlation is the cosine between two series, which have no mean to take out.
-func correlation(x, y []float64) float64 {
+// cosineOf is the cosine between two series, which have no mean to take out.
+func cosineOf(x, y []float64) float64 {
 	var xx, xy, yy float64
 	for i := range x {
 		xx, xy, yy = xx+x[i]*x[i], xy+x[i]*y[i], yy+y[i]*y[i]
