@@ -154,8 +154,8 @@ func openMaskLog(dir string, s maskSettings, force bool) (*maskLog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if !same && len(data) > 0 {
-		if !force {
+	if !same {
+		if len(l.records) > 0 && !force {
 			return nil, &ExistsError{Path: path, Advice: "its masks were made with other settings; repeat those to go on, name another folder, or --force to make all anew"}
 		}
 		if err := l.clear(); err != nil {

@@ -172,6 +172,9 @@ func (p *Picture) Shapes(h, w int) (mask []bool, ok bool, err error) {
 	mask = make([]bool, h*w)
 	for _, r := range p.Regions {
 		for _, polygon := range r.Polygons {
+			if !near(polygon, h, w) {
+				return nil, false, fmt.Errorf("a polygon lies far outside the picture of %dx%d pixels", h, w)
+			}
 			ok = true
 			paint(mask, h, rasterise(polygon, h, w))
 		}
@@ -184,6 +187,21 @@ func (p *Picture) Shapes(h, w int) (mask []bool, ok bool, err error) {
 		}
 	}
 	return mask, ok, nil
+}
+
+// near reports whether a polygon's points lie within a few pictures of h x w:
+// its edges are walked pixel by pixel.
+func near(polygon []float64, h, w int) bool {
+	for i, v := range polygon {
+		size := float64(w)
+		if i%2 == 1 {
+			size = float64(h)
+		}
+		if !(v >= -4*size && v <= 5*size) {
+			return false
+		}
+	}
+	return true
 }
 
 // paint sets the odd stretches of a mask that is counted column by column.

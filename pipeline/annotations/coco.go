@@ -149,12 +149,8 @@ func rasterise(polygon []float64, h, w int) []int {
 	const scale = 5
 	k := len(polygon) / 2
 	x, y := make([]int, k+1), make([]int, k+1)
-	// far outside nothing is painted, and walking there would take long
-	fine := func(v float64, size int) int {
-		return int(scale*min(max(v, -float64(size)), 2*float64(size)) + 0.5)
-	}
 	for j := range k {
-		x[j], y[j] = fine(polygon[2*j], w), fine(polygon[2*j+1], h)
+		x[j], y[j] = int(scale*polygon[2*j]+0.5), int(scale*polygon[2*j+1]+0.5)
 	}
 	x[k], y[k] = x[0], y[0]
 	var u, v []int
