@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/pipeline/picture"
@@ -14,7 +13,7 @@ import (
 // returns how pictures are prepared for it.
 func (o *MaskOptions) look(pictures int) (drawer, *Features, picture.Preprocess, error) {
 	var none picture.Preprocess
-	m, err := OpenModel(o.Model, o.Open)
+	m, err := o.sized(o.Open.Convert.ImageSize)
 	if err != nil {
 		return nil, nil, none, err
 	}
@@ -85,19 +84,34 @@ func (o *MaskOptions) enlarged(m *Model) (*Model, error) {
 	if factor <= 1 || size[0] == 0 || size[1] == 0 {
 		return m, nil
 	}
+	larger, err := o.sized(size)
+	if err != nil {
+		o.warn(fmt.Sprintf("masks are coarser than they could be: %v", err))
+		return m, nil
+	}
+	return larger, nil
+}
+
+// sized opens the model for pictures of a size. Positions of a checkpoint are
+// resampled, and those of a graph for another size where they are found.
+func (o *MaskOptions) sized(size [2]int) (*Model, error) {
 	open := o.Open
 	open.Convert.ImageSize = size
-	larger, err := OpenModel(o.Model, open)
-	if err == nil && larger.Graph.Inputs[0].Shape[2].Is(int64(size[0])) {
-		return larger, nil
+	m, err := OpenModel(o.Model, open)
+	if err != nil || size == [2]int{} {
+		return m, err
 	}
-	if err != nil && strings.Contains(err.Error(), "resampled") {
-		err = nil
+	found, err := models.Find(m.Graph, m.Find)
+	if err == nil {
+		err = found.FeaturesErr()
+	}
+	want := [2]int64{int64(size[0]), int64(size[1])}
+	if err == nil && [2]int64(found.Image.Shape[2:].Ints()) != want {
+		err = models.ResizePicture(m.Graph, found, m.Find, want)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", o.Model, err)
 	}
-	o.warn(fmt.Sprintf("%s: its pictures are of one size, so masks are coarser than from the checkpoint", o.Model))
 	return m, nil
 }
 
