@@ -46,6 +46,8 @@ type Structure struct {
 
 	Problems []string // what stands in the way of finetuning, each with reason and advice
 	Notes    []string // what is worth knowing
+
+	headless []string // problems that only the classifier has
 }
 
 // FromMean reports whether the rollout starts from the mean over the patches'
@@ -72,6 +74,21 @@ func (s *Structure) Err() error {
 	return &Error{Problem: "the model can't be finetuned: " + strings.Join(s.Problems, "; ")}
 }
 
+// FeaturesErr is nil if features of the patches can be taken from the graph,
+// with or without a classifier, otherwise an *Error with all problems.
+func (s *Structure) FeaturesErr() error {
+	var left []string
+	for _, p := range s.Problems {
+		if !slices.Contains(s.headless, p) {
+			left = append(left, p)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	return &Error{Problem: "no features can be taken from the model: " + strings.Join(left, "; ")}
+}
+
 // Find looks for self-attention between all tokens, the patch grid and the
 // classifier in a graph of the working dialect whose shapes are inferred and
 // whose constants are folded. It goes by structure, never by names, but for
@@ -95,7 +112,9 @@ func Find(g *onnx.Graph, opt FindOptions) (*Structure, error) {
 		f.problem("%s", f.uneven)
 	}
 	if f.s.Logits != nil {
+		before := len(f.s.Problems)
 		f.head()
+		f.s.headless = append(f.s.headless, f.s.Problems[before:]...)
 	}
 	f.fixed()
 	return f.s, nil
@@ -123,6 +142,12 @@ func newFinder(g *onnx.Graph, opt FindOptions) *finder {
 
 func (f *finder) problem(format string, args ...any) {
 	f.s.Problems = append(f.s.Problems, fmt.Sprintf(format, args...))
+}
+
+// headless is a problem that only the classifier has.
+func (f *finder) headless(format string, args ...any) {
+	f.problem(format, args...)
+	f.s.headless = append(f.s.headless, fmt.Sprintf(format, args...))
 }
 
 func (f *finder) note(format string, args ...any) {

@@ -189,7 +189,7 @@ func (f *finder) blocks() {
 
 // match checks one softmax, of in along an axis, against the pattern.
 func (f *finder) match(n *onnx.Node, in *onnx.Value, axis int) (*Attention, *nearMiss) {
-	product, why := f.scores(in, map[*onnx.Value]bool{})
+	product, _, why := f.scores(in, axis, map[*onnx.Value]bool{})
 	if product == nil {
 		return nil, &nearMiss{n, why, stepAlone}
 	}
@@ -252,41 +252,60 @@ func (f *finder) square(r *mapReading) (a *Attention, why string, steps step) {
 }
 
 // scores walks from a softmax's input back to the product of queries and keys,
-// past scaling, masks, mixed heads and changes of type or shape. It returns the
-// product, or nil and why there is none; queries may be learned constants, of
-// which why tells.
-func (f *finder) scores(v *onnx.Value, seen map[*onnx.Value]bool) (*onnx.Node, string) {
+// past scaling, masks, mixed heads and changes of type or shape, keeping track
+// of an axis. It returns the product and where the axis is in it, below zero
+// where it is lost; or nil and why there is none. Queries may be learned
+// constants, of which why tells.
+func (f *finder) scores(v *onnx.Value, axis int, seen map[*onnx.Value]bool) (n *onnx.Node, at int, why string) {
 	if v == nil || !f.data[v] || v.Node == nil || seen[v] {
-		return nil, "its input doesn't depend on the picture"
+		return nil, -1, "its input doesn't depend on the picture"
 	}
 	seen[v] = true
-	n := v.Node
+	n = v.Node
 	if _, ok := f.mixed(n); ok {
-		return f.scores(f.dependent(n), seen)
+		return f.scores(f.dependent(n), axis, seen)
 	}
 	switch n.Op {
 	case "MatMul", "Einsum":
 		if len(n.Inputs) != 2 {
-			return nil, fmt.Sprintf("its input comes from a product of %d values (node %s)", len(n.Inputs), n.Label())
+			return nil, -1, fmt.Sprintf("its input comes from a product of %d values (node %s)", len(n.Inputs), n.Label())
 		}
-		return n, fmt.Sprintf("its input comes from a product with a constant (node %s)", n.Label())
+		return n, axis, fmt.Sprintf("its input comes from a product with a constant (node %s)", n.Label())
 	case "Mul", "Div", "Add", "Sub", "Where", "Max", "Min":
-		why := ""
 		for _, in := range n.Inputs {
 			if in == nil || !f.data[in] {
 				continue
 			}
-			product, reason := f.scores(in, seen)
+			product, at, reason := f.scores(in, fromLast(v, in, axis), seen)
 			if product != nil {
-				return product, reason
+				return product, at, reason
 			}
 			why = reason
 		}
-		return nil, why
-	case "Cast", "Identity", "Dropout", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Clip", "Tanh", "Trilu", "Pad", "Concat":
-		return f.scores(f.dependent(n), seen)
+		return nil, -1, why
+	case "Transpose":
+		if perm := n.Ints("perm"); axis >= 0 && perm != nil {
+			axis = int(perm[axis])
+		} else if axis >= 0 {
+			axis = len(v.Shape) - 1 - axis
+		}
+		return f.scores(f.dependent(n), axis, seen)
+	case "Reshape", "Flatten", "Squeeze", "Unsqueeze":
+		in := f.dependent(n)
+		if in != nil && axis >= 0 {
+			axis = sameAxis(v.Shape, in.Shape, axis)
+		}
+		return f.scores(in, axis, seen)
+	case "Cast", "Identity", "Dropout", "Clip", "Tanh", "Trilu", "Pad", "Concat":
+		return f.scores(f.dependent(n), axis, seen)
 	}
-	return nil, fmt.Sprintf("its input is no product of queries and keys but comes from node %s (%s)", n.Label(), n.Op)
+	return nil, -1, fmt.Sprintf("its input is no product of queries and keys but comes from node %s (%s)", n.Label(), n.Op)
+}
+
+// fromLast is the axis of an operand that broadcasts to the given axis of v,
+// below zero where it has none.
+func fromLast(v, operand *onnx.Value, axis int) int {
+	return max(axis+len(operand.Shape)-len(v.Shape), -1)
 }
 
 // dependent is a node's first input that depends on the picture, nil if none

@@ -98,7 +98,7 @@ func (f *finder) logits() error {
 	case f.opt.Output != "" && len(found) == 0:
 		return &Error{Usage: true, Problem: fmt.Sprintf("the graph has no output %q of shape (batch,classes); outputs: %s", f.opt.Output, list(f.g.Outputs))}
 	case len(found) == 0:
-		f.problem("no classifier: no output has shape (batch,classes), found %s: export the model with its classification head", list(f.g.Outputs))
+		f.headless("no classifier: no output has shape (batch,classes), found %s: export the model with its classification head", list(f.g.Outputs))
 		f.needs = ancestors(f.g.Outputs...)
 		return nil
 	}
@@ -109,11 +109,11 @@ func (f *finder) logits() error {
 	case best.reason != "" && stated && len(f.g.Outputs) == 1:
 		f.note("%s: its numbers are taken for logits, as stated", best.reason)
 	case best.reason != "" && !stated:
-		f.problem("no classifier: %s: it seems to hold features; export the model with its classification head", best.reason)
+		f.headless("no classifier: %s: it seems to hold features; export the model with its classification head", best.reason)
 	}
 	switch c := classes(best.logits.Shape); {
 	case c.Is(1):
-		f.problem("output %v has one number a picture, as a regression has: relevance is that of a class; export a classifier of two or more", best.output)
+		f.headless("output %v has one number a picture, as a regression has: relevance is that of a class; export a classifier of two or more", best.output)
 	case c.Known() && (best.reason == "" || f.opt.Output != ""):
 		f.s.Classes = c.N
 	}
@@ -141,7 +141,7 @@ func (f *finder) others() {
 		}
 	}
 	if len(inputs) > 0 {
-		f.problem("the logits %s need %s besides the picture: %s", f.s.Output.Name, list(inputs), advice)
+		f.headless("the logits %s need %s besides the picture: %s", f.s.Output.Name, list(inputs), advice)
 	}
 }
 

@@ -43,6 +43,9 @@ func NewPredictor(m *Model, batch int, opt ort.Options) (*Predictor, error) {
 		return nil, fmt.Errorf("%s: input %v or output %v has no fixed size; export the model with a fixed image size", m.Path, found.Image, found.Logits)
 	}
 	p := &Predictor{Batch: batch, Size: [2]int{int(shape[2].N), int(shape[3].N)}, Classes: int(found.Classes)}
+	if err := opt.Load(); err != nil {
+		return nil, err
+	}
 	opt.Name = m.Path
 	if p.session, err = m.open(opt); err != nil {
 		return nil, err

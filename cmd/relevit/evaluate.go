@@ -71,7 +71,7 @@ func evaluate(c *call) error {
 			return err
 		}
 	}
-	if opt.ORT, err = c.loadRuntime(); err != nil {
+	if opt.ORT, err = c.runtimeOptions(); err != nil {
 		return err
 	}
 	var m *meter

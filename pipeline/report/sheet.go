@@ -12,7 +12,7 @@ import (
 
 // largePNG is the size in bytes from which a picture is tried as JPEG: a sheet
 // of photographs as PNG would make a page of many megabytes.
-const largePNG = 32 << 10
+const largePNG = 8 << 10
 
 type drawnSheet struct {
 	Title, Caption string

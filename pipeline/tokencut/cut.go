@@ -23,6 +23,9 @@ const mostTokens = 1 << 15
 type Options struct {
 	Tau  float64 // cosine above which two tokens are neighbours; 0: 0.2
 	Side string  // SeedSide or BorderSide
+	// Weighted makes neighbours the nearer the more their cosine is above tau:
+	// A is that excess, plus 1e-5. The split then depends less on tau.
+	Weighted bool
 }
 
 // Split is a bipartition of N = rows*columns tokens, row by row.
@@ -44,7 +47,11 @@ func Cut(features []float32, rows, columns int, o Options) (*Split, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := newGraph(features, rows*columns, width, o.Tau)
+	link := newGraph
+	if o.Weighted {
+		link = newWeightedGraph
+	}
+	g, err := link(features, rows*columns, width, o.Tau)
 	if err != nil {
 		return nil, err
 	}

@@ -17,13 +17,15 @@ const (
 	shortest = 1e-12
 )
 
-// graph is the affinity A = apart + (1-apart) B of n tokens, B in {0,1}.
+// graph is the affinity A = apart + (1-apart) B of n tokens, B in {0,1}
+// or weights.
 type graph struct {
 	n int
 	// near holds B in bits, eight columns to a byte: bit k of near[b*n+i] is
 	// B[i, 8b+k]. A product with B then costs one look-up for eight columns.
-	near   []byte
-	degree []float64 // row sums of A
+	near    []byte
+	weights []float64 // (n,n): B itself where its entries are others, nil where near holds it
+	degree  []float64 // row sums of A
 }
 
 // newGraph links tokens whose cosine is above tau. features is (n, width).
@@ -103,6 +105,10 @@ func cosine(features []float32, norms []float64, i, j, width int) float64 {
 // columns have 256 subsets: their sums are tabulated once and serve all rows
 // (the method of the four Russians).
 func (g *graph) multiplyNear(y, x [][2]float64) {
+	if g.weights != nil {
+		g.multiplyWeights(y, x)
+		return
+	}
 	clear(y)
 	var sums [256][2]float64
 	for first := 0; first < g.n; first += 8 {

@@ -1,0 +1,274 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
+	"github.com/relevit/relevit/pipeline/picture"
+)
+
+// maskJob makes the masks that aren't there yet: pictures are decoded for the
+// next batch while the model runs on this one, and goroutines draw the masks of
+// the last.
+type maskJob struct {
+	opt     MaskOptions
+	log     *maskLog
+	drawer  drawer
+	minimum float64 // confidence
+	total   int
+
+	mu         sync.Mutex
+	done       int
+	unreadable map[string]string // why, by path
+}
+
+// sketch is what a method finds of a picture.
+type sketch struct {
+	mask       []bool // (H*W)
+	coarse     *gridMask
+	confidence float64
+	gap        float64 // NaN where nothing was cut
+	flipped    bool
+	none       string // why there is no mask; empty where there is one
+}
+
+// drawer makes masks by one method.
+type drawer interface {
+	// draw makes the mask of a picture, whose features come in the order in
+	// which the drawer wants them.
+	draw(s sitter, p *picture.RGB, features [][]float32, grid [2]int) (*sketch, error)
+}
+
+func (j *maskJob) run(ctx context.Context, todo []sitter) (err error) {
+	var features *Features
+	var whole picture.Preprocess
+	if j.opt.annotated() {
+		j.drawer, err = newAnnotated(j.opt, todo)
+	} else {
+		j.drawer, features, whole, err = j.opt.look(len(todo))
+	}
+	if err != nil {
+		return err
+	}
+	w := newWriters()
+	if features == nil {
+		err = j.each(ctx, todo, w)
+	} else {
+		defer features.Close()
+		err = j.batches(ctx, todo, w, features, whole)
+	}
+	if closeErr := w.close(); closeErr != nil {
+		err = closeErr
+	}
+	return err
+}
+
+// each draws without looking.
+func (j *maskJob) each(ctx context.Context, todo []sitter, w *writers) error {
+	for _, s := range todo {
+		if err := errors.Join(ctx.Err(), w.failed()); err != nil {
+			return err
+		}
+		w.add(func() error { return j.finish(s, nil, nil, [2]int{}) })
+	}
+	return nil
+}
+
+// keptPixels is up to how large a decoded picture waits in memory for its mask;
+// a larger one is decoded again.
+const keptPixels = 1 << 20
+
+// prepared is a batch on its way to the model.
+type prepared struct {
+	images   *ort.Buffer
+	sitters  []sitter
+	pictures []*picture.RGB // nil where it isn't kept
+	failed   []error        // nil where the picture is there
+}
+
+// batches runs the model on batch after batch.
+func (j *maskJob) batches(ctx context.Context, todo []sitter, w *writers, f *Features, whole picture.Preprocess) error {
+	var buffers [2]*ort.Buffer
+	for i := range buffers {
+		b, err := ort.NewBuffer(onnx.Float, int64(f.Batch), 3, int64(f.Size[0]), int64(f.Size[1]))
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		buffers[i] = b
+	}
+	ready := make(chan *prepared)
+	stop := make(chan struct{})
+	var feeding sync.WaitGroup
+	feeding.Go(func() {
+		defer close(ready)
+		for n, batch := range slices.Collect(slices.Chunk(todo, f.Batch)) {
+			p := prepare(batch, buffers[n%2], whole)
+			select {
+			case ready <- p: // whoever takes it is done with the other buffer
+			case <-stop:
+				return
+			}
+		}
+	})
+	defer feeding.Wait()
+	defer close(stop)
+	for p := range ready {
+		if err := errors.Join(ctx.Err(), w.failed()); err != nil {
+			return err
+		}
+		if err := f.Run(p.images); err != nil {
+			return err
+		}
+		for i, s := range p.sitters {
+			if p.failed[i] != nil {
+				j.skip(s, p.failed[i])
+				continue
+			}
+			found := f.Of(i)
+			w.add(func() error { return j.finish(s, p.pictures[i], found, f.Grid) })
+		}
+	}
+	return nil
+}
+
+// prepare decodes a batch on all processors.
+func prepare(list []sitter, images *ort.Buffer, whole picture.Preprocess) *prepared {
+	p := &prepared{images: images, sitters: list, pictures: make([]*picture.RGB, len(list)), failed: make([]error, len(list))}
+	pixels := images.Float32s()
+	clear(pixels)
+	size := 3 * whole.Size[0] * whole.Size[1]
+	var group sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i, s := range list {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			decoded, err := picture.ReadFile(s.path)
+			if err == nil {
+				err = new(picture.Transformer).Image(pixels[i*size:][:size], decoded, whole.EvalGeometry(decoded.W, decoded.H), whole)
+			}
+			if p.failed[i] = err; err == nil && decoded.W*decoded.H <= keptPixels {
+				p.pictures[i] = decoded
+			}
+		})
+	}
+	group.Wait()
+	return p
+}
+
+// skip notes a picture that can't be read.
+func (j *maskJob) skip(s sitter, err error) {
+	if e := (*picture.Error)(nil); errors.As(err, &e) {
+		err = e.Err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.unreadable[s.path] = err.Error()
+	if j.opt.OnSkipped != nil {
+		j.opt.OnSkipped(s.path, err.Error())
+	}
+	j.progress()
+}
+
+// progress counts a picture; j.mu is held.
+func (j *maskJob) progress() {
+	j.done++
+	if j.opt.OnProgress != nil {
+		j.opt.OnProgress(j.done, j.total)
+	}
+}
+
+// finish draws a picture's mask and writes it, and then its record.
+func (j *maskJob) finish(s sitter, p *picture.RGB, features [][]float32, grid [2]int) error {
+	if p == nil {
+		var err error
+		if p, err = picture.ReadFile(s.path); err != nil {
+			j.skip(s, err)
+			return nil
+		}
+	}
+	drawn, err := j.drawer.draw(s, p, features, grid)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	r := MaskRecord{File: s.relative(), Confidence: Number(drawn.confidence), Eigengap: Number(drawn.gap), Flipped: drawn.flipped, Coarse: drawn.coarse}
+	r.Dropped = j.doubt(drawn, p, &r)
+	if r.Dropped == "" {
+		r.Mask = maskName(r.File)
+		if err := j.write(r.Mask, drawn.mask, p); err != nil {
+			return err
+		}
+	}
+	if err := j.log.add(r); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.progress()
+	return nil
+}
+
+// doubt says why a mask is dropped, empty if it isn't, and fills in its area.
+func (j *maskJob) doubt(drawn *sketch, p *picture.RGB, r *MaskRecord) string {
+	if drawn.none != "" {
+		return drawn.none
+	}
+	inside := 0
+	for _, in := range drawn.mask {
+		if in {
+			inside++
+		}
+	}
+	r.Area = float64(inside) / float64(p.W*p.H)
+	switch pixels := r.Area * 224 * 224; {
+	case pixels < smallestMask:
+		return fmt.Sprintf("too small: %.0f pixels of 224x224, fewer than %d", pixels, smallestMask)
+	case drawn.confidence < j.minimum:
+		return fmt.Sprintf("doubtful: confidence %.2f, below %.2f", drawn.confidence, j.minimum)
+	}
+	return ""
+}
+
+func (j *maskJob) write(name string, mask []bool, p *picture.RGB) error {
+	path := filepath.Join(j.opt.Output, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return fmt.Errorf("writing %s: %w", path, explainFull(err))
+	}
+	gray := picture.NewGray(p.W, p.H)
+	for i, in := range mask {
+		if in {
+			gray.Pix[i] = 1
+		}
+	}
+	return explainFull(gray.SavePNG(path))
+}
+
+// summary counts the records of the pictures, also those of an earlier run.
+func (j *maskJob) summary(sitters []sitter) *MaskSummary {
+	sum := &MaskSummary{Output: j.opt.Output, Method: j.opt.Method, Pictures: len(sitters), Dropped: []DroppedMask{}, Unreadable: []SkippedPicture{}}
+	total := 0.0
+	for _, s := range sitters {
+		if why, ok := j.unreadable[s.path]; ok {
+			sum.Unreadable = append(sum.Unreadable, SkippedPicture{s.path, why})
+			continue
+		}
+		r := j.log.records[s.relative()]
+		if r.Dropped != "" {
+			sum.Dropped = append(sum.Dropped, DroppedMask{s.path, r.Dropped})
+			continue
+		}
+		sum.Kept++
+		total += float64(r.Confidence)
+	}
+	sum.MeanConfidence = Number(total / float64(sum.Kept))
+	return sum
+}

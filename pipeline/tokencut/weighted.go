@@ -1,0 +1,42 @@
+package tokencut
+
+import (
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+// newWeightedGraph links tokens whose cosine is above tau by how much it is.
+// features is (n, width).
+func newWeightedGraph(features []float32, n, width int, tau float64) (*graph, error) {
+	unit, _, err := normalise(features, n, width)
+	if err != nil {
+		return nil, err
+	}
+	tokens := blas32.General{Rows: n, Cols: width, Stride: width, Data: unit}
+	cosines := blas32.General{Rows: n, Cols: n, Stride: n, Data: make([]float32, n*n)}
+	blas32.Gemm(blas.NoTrans, blas.Trans, 1, tokens, tokens, 0, cosines)
+	g := &graph{n: n, weights: make([]float64, n*n), degree: make([]float64, n)}
+	for i := range n {
+		sum := 0.0
+		for j := range n {
+			// of two roundings of one cosine the same is taken on both sides
+			w := max(0, float64(cosines.Data[max(i, j)*n+min(i, j)])-tau)
+			g.weights[i*n+j] = w
+			sum += w
+		}
+		g.degree[i] = apart*float64(n) + (1-apart)*sum
+	}
+	return g, nil
+}
+
+// multiplyWeights writes B x to y for two vectors side by side, (n,2).
+func (g *graph) multiplyWeights(y, x [][2]float64) {
+	for i := range y {
+		var a, b float64
+		for j, w := range g.weights[i*g.n:][:g.n] {
+			a += w * x[j][0]
+			b += w * x[j][1]
+		}
+		y[i] = [2]float64{a, b}
+	}
+}
