@@ -103,8 +103,8 @@ func (e *Error) ExitCode() int { return 3 }
 
 // ReadFile decodes an image file as PIL's Image.open(path).convert("RGB") does:
 // alpha is dropped, not blended, and an EXIF orientation is not applied.
-// JPEG, PNG, GIF (first frame), BMP, TIFF and WebP are known by their content.
-// JPEG pixels equal libjpeg-turbo's, hence PIL's; lossy WebP's need not.
+// JPEG, PNG, GIF and WebP (first frame), BMP and TIFF are known by their content.
+// Every pixel equals PIL's; of 16-bit grey that means cut off at 255.
 func ReadFile(path string) (*RGB, error) {
 	p := new(RGB)
 	if err := p.ReadFile(path); err != nil {
