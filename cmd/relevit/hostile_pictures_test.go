@@ -140,7 +140,11 @@ func brokenPictures() map[string]made {
 	}
 	for _, format := range []string{"jpg", "png", "gif", "bmp", "tiff"} {
 		whole := encoded(format)
-		out[format+" of 14000x14000"] = made{"says 14000x14000 pixels in", text(sizedAs(format, whole, 14000))}
+		says := "says 14000x14000 pixels in"
+		if format == "tiff" {
+			says = "1 strips or tiles, 219 expected" // its strips are counted first
+		}
+		out[format+" of 14000x14000"] = made{says, text(sizedAs(format, whole, 14000))}
 		if format == "png" || format == "bmp" || format == "tiff" {
 			out[format+" of 2^60"] = made{"bad." + format, text(sizedAs(format, whole, 1<<30))}
 		}
