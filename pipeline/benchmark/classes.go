@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/relevit/relevit/pipeline/dataset"
 )
 
 // The class lists, as published with the data sets; each file's head says by
@@ -29,7 +31,7 @@ type tables struct {
 // known reads the embedded lists, once. They are tested to be sound.
 var known = sync.OnceValue(func() *tables {
 	t := &tables{index: map[string]int{}, siScore: map[string][]int{}}
-	for _, cells := range rows("imagenet") {
+	for _, cells := range cellsOf(dataset.ImageNetList) {
 		t.index[cells[1]] = number(cells[0])
 		t.wnids, t.names = append(t.wnids, cells[1]), append(t.names, strings.ReplaceAll(cells[2], "_", " "))
 	}
@@ -50,13 +52,18 @@ var known = sync.OnceValue(func() *tables {
 	return t
 })
 
-// rows are the lines of an embedded list, without its head.
-func rows(name string) (out [][]string) {
+// rows are the lines of an embedded list.
+func rows(name string) [][]string {
 	data, err := lists.ReadFile("lists/" + name + ".tsv")
 	if err != nil {
 		panic(err)
 	}
-	for line := range strings.Lines(string(data)) {
+	return cellsOf(string(data))
+}
+
+// cellsOf splits a list, without its head.
+func cellsOf(list string) (out [][]string) {
+	for line := range strings.Lines(list) {
 		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "#") {
 			out = append(out, strings.Split(line, "\t"))
 		}

@@ -10,15 +10,17 @@ import (
 	"sync"
 )
 
+// ImageNetList is the table of ImageNet-1k: class index, WNID, name.
+//
 //go:embed lists/imagenet.tsv
-var imageNetList string
+var ImageNetList string
 
 //go:embed lists/imagenet-s-merged.tsv
 var mergedList string
 
 // ImageNet maps WNIDs and names to the class indices of ImageNet-1k.
 var ImageNet = sync.OnceValue(func() *Classes {
-	c, err := parseClasses(strings.NewReader(imageNetList), "ImageNet-1k")
+	c, err := parseClasses(strings.NewReader(ImageNetList), "ImageNet-1k")
 	if err != nil {
 		panic(err) // the list is part of the program
 	}

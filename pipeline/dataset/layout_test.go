@@ -125,7 +125,7 @@ func TestMergedClassesAreTheTenThatThePublishedCodePassesOver(t *testing.T) {
 
 func TestImageNetHasAThousandClassesInTheOrderOfTheirIdentifiers(t *testing.T) {
 	last := ""
-	for i, line := range strings.Split(strings.TrimSpace(imageNetList), "\n")[2:] {
+	for i, line := range strings.Split(strings.TrimSpace(ImageNetList), "\n")[2:] {
 		cells := strings.Split(line, "\t")
 		if cells[0] != strconv.Itoa(i) || cells[1] <= last {
 			t.Fatalf("line %d: %s", i+3, line)
