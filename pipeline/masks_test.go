@@ -124,6 +124,15 @@ func TestMasksFollowThePictures(t *testing.T) {
 					t.Errorf("%s: %dx%d pixels, %d inside, recorded %+v", name, m.H, m.W, inside, r)
 				}
 			}
+			pairs, err := dataset.CSV(filepath.Join(out, maskTableName))
+			if err != nil || len(pairs) != sum.Kept || pairs[0].Class != "a" {
+				t.Errorf("masks.csv: %+v, %v", pairs, err)
+			}
+			for _, p := range pairs {
+				if !strings.HasSuffix(p.ImagePath, strings.TrimPrefix(p.MaskPath, out)) {
+					t.Errorf("masks.csv pairs %s with %s", p.ImagePath, p.MaskPath)
+				}
+			}
 			page, err := os.ReadFile(filepath.Join(out, maskSheetName))
 			if err != nil || strings.Count(string(page), "data:image/") < 3 || strings.Contains(string(page), "://") {
 				t.Errorf("the contact sheet: %d bytes, %v", len(page), err)
