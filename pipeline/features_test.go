@@ -227,12 +227,10 @@ func cosineOf(x, y []float64) float64 {
 	return xy / math.Sqrt(xx*yy)
 }
 
-// TestFeaturesNeedNoClassifier takes features from a checkpoint without a head,
-// as DINO's are, and they equal those with it.
-func TestFeaturesNeedNoClassifier(t *testing.T) {
-	orttest.Need(t)
-	source := "testdata/zoo/ckpt-token/model.safetensors"
-	f, err := safetensors.Open(source)
+// headlessModel is a checkpoint with its classifier's tensors left out.
+func headlessModel(t *testing.T) string {
+	t.Helper()
+	f, err := safetensors.Open("testdata/zoo/ckpt-token/model.safetensors")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,6 +246,14 @@ func TestFeaturesNeedNoClassifier(t *testing.T) {
 	if err := safetensors.Write(headless, kept, nil); err != nil {
 		t.Fatal(err)
 	}
+	return headless
+}
+
+// TestFeaturesNeedNoClassifier takes features from a checkpoint without a head,
+// as DINO's are, and they equal those with it.
+func TestFeaturesNeedNoClassifier(t *testing.T) {
+	orttest.Need(t)
+	source, headless := "testdata/zoo/ckpt-token/model.safetensors", headlessModel(t)
 	open := ModelOptions{Convert: models.Options{Heads: 2}}
 	var got [2][][]float32
 	for i, path := range []string{source, headless} {

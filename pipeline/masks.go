@@ -50,7 +50,7 @@ type MaskOptions struct {
 
 	Open       ModelOptions
 	ORT        ort.Options
-	OnStart    func(done, total int) // once, with how many are there already; may be nil
+	OnStart    func(done, total int) // with how many are there already, once the model is open; not where none are left; may be nil
 	OnProgress func(done, total int) // may be nil
 	OnSkipped  func(path, why string)
 	OnWarning  func(text string)
@@ -78,7 +78,8 @@ type DroppedMask struct {
 
 // Masks makes a mask for every picture of a folder: an 8-bit PNG, 0 background
 // and 255 foreground, of the picture's size and under its name. masks.jsonl
-// lists all, with what is known of each, and masks.html shows them. Pictures
+// lists all, with what is known of each, masks.html shows them, and masks.csv
+// pairs them with their pictures, for training. Pictures
 // that are listed there already, by a run with the same settings, are left as
 // they are; an interrupted run is continued by repeating it.
 func Masks(ctx context.Context, opt MaskOptions) (*MaskSummary, error) {
@@ -114,9 +115,6 @@ func Masks(ctx context.Context, opt MaskOptions) (*MaskSummary, error) {
 	}
 	j.done = len(sitters) - len(todo)
 	finished := j.done
-	if opt.OnStart != nil {
-		opt.OnStart(j.done, j.total)
-	}
 	if len(todo) > 0 {
 		err = j.run(ctx, todo)
 	}
@@ -133,6 +131,9 @@ func Masks(ctx context.Context, opt MaskOptions) (*MaskSummary, error) {
 		return nil, &dataset.Error{Kind: dataset.ErrEmpty, Path: opt.Images, Found: "none of its pictures can be decoded; the first: " + sum.Unreadable[0].Reason}
 	}
 	if err := log.writeSheet(opt.Images, sitters, sum); err != nil {
+		return nil, err
+	}
+	if err := log.writeTable(sitters); err != nil {
 		return nil, err
 	}
 	if opt.Strict && len(sum.Unreadable) > 0 {

@@ -58,6 +58,9 @@ func (j *maskJob) run(ctx context.Context, todo []sitter) (err error) {
 	if err != nil {
 		return err
 	}
+	if j.opt.OnStart != nil {
+		j.opt.OnStart(j.done, j.total)
+	}
 	w := newWriters()
 	if features == nil {
 		err = j.each(ctx, todo, w)

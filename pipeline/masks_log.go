@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 const (
 	maskLogName   = "masks.jsonl"
 	maskSheetName = "masks.html"
+	maskTableName = "masks.csv"
 )
 
 // maskSettings is the first line of masks.jsonl: what all masks of a folder
@@ -87,7 +89,7 @@ type MaskRecord struct {
 	File       string    `json:"file"`           // below the folder of pictures, with slashes
 	Mask       string    `json:"mask,omitempty"` // below the folder of masks; empty where it is dropped
 	Confidence Number    `json:"confidence"`     // 0 to 1
-	Eigengap   Number    `json:"eigengap"`       // relative, between the second and the third eigenvalue; null where nothing was cut
+	Eigengap   Number    `json:"eigengap"`       // relative, between the second and the third eigenvalue; NaN where nothing was cut
 	Area       float64   `json:"area"`           // the foreground's share of the picture
 	Flipped    bool      `json:"flipped"`        // inverted, since the refined mask was the other side
 	Dropped    string    `json:"dropped,omitempty"`
@@ -287,6 +289,39 @@ func (l *maskLog) line(record any) error {
 	}
 	_, err = l.f.Write(append(text, '\n'))
 	return err
+}
+
+// writeTable writes masks.csv, the pictures that have a mask, with paths from
+// its folder, and the folders that they lie in as labels: data.layout csv.
+func (l *maskLog) writeTable(sitters []sitter) error {
+	from, err := filepath.Abs(l.dir)
+	if err != nil {
+		return err
+	}
+	return WriteFile(filepath.Join(l.dir, maskTableName), func(w io.Writer) error {
+		out := csv.NewWriter(w)
+		out.Write([]string{"image", "mask", "label"})
+		for _, s := range sitters {
+			r := l.records[s.relative()]
+			if r.Mask == "" {
+				continue
+			}
+			picture, err := filepath.Abs(s.path)
+			if err != nil {
+				return err
+			}
+			if rel, err := filepath.Rel(from, picture); err == nil {
+				picture = filepath.ToSlash(rel)
+			}
+			label, _, ok := strings.Cut(r.File, "/")
+			if !ok {
+				label = ""
+			}
+			out.Write([]string{picture, r.Mask, label})
+		}
+		out.Flush()
+		return out.Error()
+	})
 }
 
 // Close closes masks.jsonl.

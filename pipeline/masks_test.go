@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort/orttest"
 	"github.com/relevit/relevit/pipeline/dataset"
 	"github.com/relevit/relevit/pipeline/picture"
@@ -124,11 +126,53 @@ func TestMasksFollowThePictures(t *testing.T) {
 					t.Errorf("%s: %dx%d pixels, %d inside, recorded %+v", name, m.H, m.W, inside, r)
 				}
 			}
+			pairs, err := dataset.CSV(filepath.Join(out, maskTableName))
+			if err != nil || len(pairs) != sum.Kept || pairs[0].Class != "a" {
+				t.Errorf("masks.csv: %+v, %v", pairs, err)
+			}
+			for _, p := range pairs {
+				if !strings.HasSuffix(p.ImagePath, strings.TrimPrefix(p.MaskPath, out)) {
+					t.Errorf("masks.csv pairs %s with %s", p.ImagePath, p.MaskPath)
+				}
+			}
 			page, err := os.ReadFile(filepath.Join(out, maskSheetName))
 			if err != nil || strings.Count(string(page), "data:image/") < 3 || strings.Contains(string(page), "://") {
 				t.Errorf("the contact sheet: %d bytes, %v", len(page), err)
 			}
 		})
+	}
+}
+
+// TestMasksNeedNoClassifier makes them by attention where there is no class to
+// be relevant for; the relevance itself can't be had.
+func TestMasksNeedNoClassifier(t *testing.T) {
+	orttest.Need(t)
+	opt := MaskOptions{Images: maskPictures(t, "1.png", "2.png"), Output: filepath.Join(t.TempDir(), "masks"), Model: headlessModel(t), MinConfidence: all}
+	opt.Open.Convert.Heads = 2
+	if sum := makeMasks(t, opt); sum.Kept != 2 {
+		t.Errorf("%+v", sum)
+	}
+	opt.Method, opt.Output = MethodRelevance, filepath.Join(t.TempDir(), "masks")
+	if _, err := Masks(context.Background(), opt); err == nil || !strings.Contains(err.Error(), "no classifier") {
+		t.Errorf("relevance without a classifier: %v", err)
+	}
+}
+
+// TestDINOGetsThePublishedSetting under auto, and other models don't.
+func TestDINOGetsThePublishedSetting(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"family": "dino", "patch_size": [16, 16], "num_classes": 0}`:                  true,
+		`{"family": "dino", "patch_size": [8, 8], "num_classes": 0}`:                    true,
+		`{"family": "dino", "patch_size": [14, 14], "num_classes": 0}`:                  false,
+		`{"family": "dino", "patch_size": [16, 16], "num_classes": 0, "reg_tokens": 4}`: false,
+		`{"family": "vit", "patch_size": [16, 16], "num_classes": 0}`:                   false,
+		`{"family": "dino", "patch_size": [16, 16], "num_classes": 1000}`:               false,
+		``: false,
+	} {
+		m := &Model{Source: &onnx.Model{Metadata: []onnx.KV{{Key: models.MetaArchitecture, Value: text}}}}
+		if likeDINO(m) != want {
+			t.Errorf("%s: %v", text, !want)
+		}
 	}
 }
 

@@ -23,7 +23,7 @@ func masksCommand() *cli.Command {
 			"relevit masks --images val2017/ -o masks --method coco --annotations instances_val2017.json",
 		Description: "For each picture of --images, at any depth, the output gets NAME.png in the same tree:\n" +
 			"0 background, 255 foreground, of the picture's size. masks.jsonl lists them with their\n" +
-			"confidence, masks.html shows them.\n\n" +
+			"confidence, masks.html shows them, masks.csv is a table for data.layout csv.\n\n" +
 			"auto       cuts the tokens of a model several times and takes the cut on which the\n" +
 			"           model's relevance, or without a classifier its attention, lies\n" +
 			"tokencut   is TokenCut as published, by default on the keys of the last block\n" +
@@ -80,7 +80,10 @@ func masks(c *call) error {
 		}
 	}
 	var m *meter
-	opt.OnStart = func(done, total int) { m = c.meter("making masks", "pictures", done, total) }
+	opt.OnStart = func(done, total int) {
+		c.signals.rearm()
+		m = c.meter("making masks", "pictures", done, total)
+	}
 	opt.OnProgress = func(done, _ int) { m.set(done, "") }
 	opt.OnWarning = func(text string) { c.note("warning: %s", text) }
 	sum, err := pipeline.Masks(c.Context.Context, opt)
