@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -201,29 +200,17 @@ func (r *evaluating) run(ctx context.Context) error {
 }
 
 func (r *evaluating) batches(ctx context.Context, l *dataset.Loader) error {
-	epoch, err := l.Epoch(ctx, 0, 0)
-	if err != nil {
-		return err
-	}
-	defer epoch.Close()
-	for {
-		batch, err := epoch.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	return eachBatch(ctx, l, func(batch *dataset.Batch) error {
 		for _, c := range r.contenders {
 			if err := r.predict(c, l, batch); err != nil {
 				return err
 			}
 		}
-		epoch.Release(batch)
 		if r.done += batch.Count; r.opt.OnProgress != nil {
 			r.opt.OnProgress(r.done, l.Len())
 		}
-	}
+		return nil
+	})
 }
 
 // predict judges a model's predictions for a batch. Places of pictures that

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -206,21 +205,8 @@ func (x *Explainer) Slots() []dataset.Slot {
 // the loader's order. What f gets is its own to keep. after hears how many
 // pictures of the list each batch held. Corrupt pictures are left out.
 func (x *Explainer) Each(ctx context.Context, l *dataset.Loader, f func(Explained) error, after func(pictures int)) error {
-	epoch, err := l.Epoch(ctx, 0, 0)
-	if err != nil {
-		return err
-	}
-	defer epoch.Close()
-	for {
-		batch, err := epoch.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	return eachBatch(ctx, l, func(batch *dataset.Batch) error {
 		found, err := x.explain(batch)
-		epoch.Release(batch)
 		if err != nil {
 			return err
 		}
@@ -230,7 +216,8 @@ func (x *Explainer) Each(ctx context.Context, l *dataset.Loader, f func(Explaine
 			}
 		}
 		after(batch.Count)
-	}
+		return nil
+	})
 }
 
 // explain runs the model on a batch.

@@ -129,6 +129,25 @@ func (p *Predictor) Each(ctx context.Context, l *dataset.Loader, f func(sample i
 // and calls f for every picture, in the loader's order. Stand-ins for corrupt
 // pictures are left out.
 func eachPicture(ctx context.Context, l *dataset.Loader, session *ort.Session, f func(batch *dataset.Batch, i int) error) error {
+	return eachBatch(ctx, l, func(batch *dataset.Batch) error {
+		if err := session.Run(); err != nil {
+			return err
+		}
+		for i := range batch.Count {
+			if batch.Replaced[i] {
+				continue
+			}
+			if err := f(batch, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// eachBatch calls f with every batch of a loader, in order, and gives its slot
+// back afterwards.
+func eachBatch(ctx context.Context, l *dataset.Loader, f func(*dataset.Batch) error) error {
 	epoch, err := l.Epoch(ctx, 0, 0)
 	if err != nil {
 		return err
@@ -142,16 +161,8 @@ func eachPicture(ctx context.Context, l *dataset.Loader, session *ort.Session, f
 		if err != nil {
 			return err
 		}
-		if err := session.Run(); err != nil {
+		if err := f(batch); err != nil {
 			return err
-		}
-		for i := range batch.Count {
-			if batch.Replaced[i] {
-				continue
-			}
-			if err := f(batch, i); err != nil {
-				return err
-			}
 		}
 		epoch.Release(batch)
 	}
