@@ -37,14 +37,14 @@ func (d *annotatedDrawer) draw(s sitter, p *picture.RGB, _ [][]float32, _ [2]int
 	case of == nil || len(of.Regions) == 0:
 		out.none = "not annotated"
 		return out, nil
-	case of.Rows > 0 && of.Columns > 0 && (of.Rows != p.H || of.Columns != p.W):
-		out.none = fmt.Sprintf("the annotations are of %dx%d pixels, the picture of %dx%d (rows x columns)", of.Rows, of.Columns, p.H, p.W)
+	case of.H > 0 && of.W > 0 && (of.H != p.H || of.W != p.W):
+		out.none = fmt.Sprintf("the annotations are of %dx%d pixels, the picture of %dx%d (rows x columns)", of.H, of.W, p.H, p.W)
 		return out, nil
 	case d.boxes:
 		out.mask = of.Boxes(p.H, p.W)
 		return out, nil
 	}
-	mask, ok, err := of.Shapes(p.H, p.W)
+	mask, ok, err := of.Outlines(p.H, p.W)
 	switch {
 	case err != nil:
 		out.none = err.Error()

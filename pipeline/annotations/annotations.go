@@ -1,108 +1,122 @@
-// Package annotations reads what people have drawn on pictures: rectangles from
-// a CSV or Pascal VOC, and rectangles, polygons and run lengths from COCO. It
+// Package annotations pairs what people have drawn on pictures with the pictures,
+// by name: boxes from a CSV or Pascal VOC, and boxes and outlines from COCO. It
 // paints them as masks (H,W).
 package annotations
 
 import (
-	"errors"
-	"fmt"
 	"math"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/relevit/relevit/pipeline/dataset"
 )
 
-// Error says what is wrong with a file of annotations.
-type Error struct {
-	Path  string
-	Line  int // from 1; 0 where there is none
-	Found string
-}
-
-func (e *Error) Error() string {
-	if e.Line > 0 {
-		return fmt.Sprintf("%s:%d: %s", e.Path, e.Line, e.Found)
-	}
-	return e.Path + ": " + e.Found
-}
-
-// ExitCode is that of a bad input file.
-func (e *Error) ExitCode() int { return 3 }
-
-// Box is a rectangle in pixels: what lies at left <= x < right and
-// top <= y < bottom, x and y the pixels' centres.
-type Box struct{ Left, Top, Right, Bottom float64 }
-
-// Region is one object: a box, and what is drawn of it, if anything.
+// Region is one object: its box, and its outline, if one is drawn.
 type Region struct {
-	Box      *Box
-	Polygons [][]float64 // x, y, x, y, ... of each
-	Runs     *Runs
-}
-
-// Runs is a mask (Rows,Columns) as the lengths of alternating stretches of
-// background and foreground, column by column.
-type Runs struct {
-	Rows, Columns int
-	Counts        []int
+	Box     [4]float64 // left, top, right, bottom in pixels: what lies at left <= x < right and top <= y < bottom, x and y the pixels' centres
+	Outline dataset.Segmentation
 }
 
 // Picture is what is known of one.
 type Picture struct {
-	Rows, Columns int // 0 where not stated
-	Regions       []Region
+	H, W    int // 0 where not stated
+	Regions []Region
 }
 
 // Set holds pictures by name: a path with slashes, in full, in part, or without
 // its suffix.
 type Set struct {
-	Source   string
+	source   string
 	pictures map[string]*Picture
 	names    []string
 }
 
 // Read reads a .csv, a COCO .json, a Pascal VOC .xml, or a folder of these.
 func Read(source string) (*Set, error) {
-	s := &Set{Source: source, pictures: map[string]*Picture{}}
+	s := &Set{source: source, pictures: map[string]*Picture{}}
 	info, err := os.Stat(source)
-	if err != nil {
-		return nil, &Error{Path: source, Found: "it can't be read: " + reason(err)}
-	}
 	switch ext := strings.ToLower(filepath.Ext(source)); {
+	case err != nil:
+		err = &dataset.Error{Kind: dataset.ErrMissing, Path: source, Found: "there are no such annotations"}
 	case info.IsDir():
 		err = s.folder()
 	case ext == ".csv":
-		err = s.csv()
+		err = s.boxes()
 	case ext == ".json":
 		err = s.coco()
 	case ext == ".xml":
 		err = s.voc(source)
 	default:
-		err = &Error{Path: source, Found: "expected a .csv, a COCO .json, a Pascal VOC .xml, or a folder of .xml files"}
+		err = &dataset.Error{Kind: dataset.ErrTable, Path: source, Found: "expected a .csv, a COCO .json, a Pascal VOC .xml, or a folder of .xml files"}
 	}
 	if err != nil {
 		return nil, err
 	}
 	if len(s.names) == 0 {
-		return nil, &Error{Path: source, Found: "it holds no annotations"}
+		return nil, &dataset.Error{Kind: dataset.ErrEmpty, Path: source, Found: "it holds no annotations"}
 	}
 	return s, nil
 }
 
+// boxes reads a CSV.
+func (s *Set) boxes() error {
+	rows, err := dataset.ReadBoxes(s.source)
+	for _, r := range rows {
+		p := s.add(r.Image)
+		p.Regions = append(p.Regions, Region{Box: r.Box})
+	}
+	return err
+}
+
+// coco reads COCO's instances.
+func (s *Set) coco() error {
+	c, err := dataset.ReadCOCO(s.source)
+	if err != nil {
+		return err
+	}
+	for _, m := range c.Images {
+		p := s.add(m.File)
+		p.H, p.W = m.H, m.W
+		for _, a := range m.Annotations {
+			left, top := a.Box[0], a.Box[1]
+			p.Regions = append(p.Regions, Region{[4]float64{left, top, left + a.Box[2], top + a.Box[3]}, a.Segmentation})
+		}
+	}
+	return nil
+}
+
 // folder reads Pascal VOC's files.
 func (s *Set) folder() error {
-	files, err := filepath.Glob(filepath.Join(escape(s.Source), "*.xml"))
+	files, err := filepath.Glob(filepath.Join(escape(s.source), "*.xml"))
 	if err != nil {
 		return err
 	}
 	if len(files) == 0 {
-		return &Error{Path: s.Source, Found: "no .xml files in it, as Pascal VOC's folder Annotations has"}
+		return &dataset.Error{Kind: dataset.ErrMissing, Path: s.source, Found: "no .xml files in it, as Pascal VOC's folder Annotations has"}
 	}
 	for _, f := range files {
 		if err := s.voc(f); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// voc reads one picture's file. Its name is the file's own where it states none.
+func (s *Set) voc(path string) error {
+	a, err := dataset.ReadVOC(path)
+	if err != nil {
+		return err
+	}
+	if a.File == "" {
+		a.File = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	}
+	p := s.add(a.File)
+	p.H, p.W = a.H, a.W
+	for _, o := range a.Objects {
+		p.Regions = append(p.Regions, Region{Box: o.Box})
 	}
 	return nil
 }
@@ -148,11 +162,8 @@ func (s *Set) Of(name string) *Picture {
 func (p *Picture) Boxes(h, w int) []bool {
 	mask := make([]bool, h*w)
 	for _, r := range p.Regions {
-		if r.Box == nil {
-			continue
-		}
-		left, right := pixel(r.Box.Left, w), pixel(r.Box.Right, w)
-		for y := pixel(r.Box.Top, h); y < pixel(r.Box.Bottom, h); y++ {
+		left, right := pixel(r.Box[0], w), pixel(r.Box[2], w)
+		for y := pixel(r.Box[1], h); y < pixel(r.Box[3], h); y++ {
 			for x := left; x < right; x++ {
 				mask[y*w+x] = true
 			}
@@ -166,61 +177,16 @@ func pixel(at float64, size int) int {
 	return int(min(max(math.Ceil(at-0.5), 0), float64(size)))
 }
 
-// Shapes paints the polygons and run lengths of a picture of h x w pixels; ok is
-// false where there are none.
-func (p *Picture) Shapes(h, w int) (mask []bool, ok bool, err error) {
+// Outlines paints the outlines of a picture of h x w pixels; ok is false where
+// there are none.
+func (p *Picture) Outlines(h, w int) (mask []bool, ok bool, err error) {
 	mask = make([]bool, h*w)
-	for _, r := range p.Regions {
-		for _, polygon := range r.Polygons {
-			if !near(polygon, h, w) {
-				return nil, false, fmt.Errorf("a polygon lies far outside the picture of %dx%d pixels", h, w)
-			}
-			ok = true
-			paint(mask, h, rasterise(polygon, h, w))
+	for i := range p.Regions {
+		outline := &p.Regions[i].Outline
+		if err := outline.Fill(mask, h, w); err != nil {
+			return nil, false, err
 		}
-		if r.Runs != nil {
-			if r.Runs.Rows != h || r.Runs.Columns != w {
-				return nil, false, fmt.Errorf("run lengths are of %dx%d pixels, the picture of %dx%d", r.Runs.Rows, r.Runs.Columns, h, w)
-			}
-			ok = true
-			paint(mask, h, r.Runs.Counts)
-		}
+		ok = ok || !outline.Empty()
 	}
 	return mask, ok, nil
-}
-
-// near reports whether a polygon's points lie within a few pictures of h x w:
-// its edges are walked pixel by pixel.
-func near(polygon []float64, h, w int) bool {
-	for i, v := range polygon {
-		size := float64(w)
-		if i%2 == 1 {
-			size = float64(h)
-		}
-		if !(v >= -4*size && v <= 5*size) {
-			return false
-		}
-	}
-	return true
-}
-
-// paint sets the odd stretches of a mask that is counted column by column.
-func paint(mask []bool, h int, counts []int) {
-	w, at := len(mask)/h, 0
-	for i, n := range counts {
-		for end := min(at+n, len(mask)); at < end; at++ {
-			if i%2 == 1 {
-				mask[at%h*w+at/h] = true
-			}
-		}
-	}
-}
-
-// reason drops the path that os errors repeat.
-func reason(err error) string {
-	var e *os.PathError
-	if errors.As(err, &e) {
-		return e.Err.Error()
-	}
-	return err.Error()
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // COCO is a file of instance annotations: images sorted by file name,
-// categories by ID.
+// categories by ID. A file for masks alone may have no categories.
 type COCO struct {
 	Path       string
 	Images     []COCOImage
@@ -41,7 +41,7 @@ type COCOCategory struct {
 // COCOAnnotation is one object, or a crowd of them.
 type COCOAnnotation struct {
 	ID           int64
-	Category     int // index in COCO.Categories
+	Category     int // index in COCO.Categories; -1 where there are none
 	Crowd        bool
 	Box          [4]float64 // left, top, width, height in pixels
 	Segmentation Segmentation
@@ -243,7 +243,7 @@ func parseCOCO(r io.Reader, path string) (*COCO, error) {
 	if _, err := d.Token(); err != nil {
 		return nil, fail("%v", explainJSON(err))
 	}
-	for _, name := range []string{"images", "annotations", "categories"} {
+	for _, name := range []string{"images", "annotations"} {
 		if !seen[name] {
 			return nil, fail("%s is missing", name)
 		}
@@ -310,7 +310,9 @@ func (c *COCO) assemble(annotations []cocoAnnotation) error {
 			return fmt.Errorf("annotation %d belongs to image %d, which is not among the %d", a.ID, a.Image, len(c.Images))
 		}
 		k, known := category[a.Category]
-		if !known {
+		if len(c.Categories) == 0 {
+			k = -1
+		} else if !known {
 			return fmt.Errorf("annotation %d has category %d, which is not among the %d", a.ID, a.Category, len(c.Categories))
 		}
 		out := COCOAnnotation{ID: a.ID, Category: k, Crowd: a.Crowd != 0, Segmentation: a.Segmentation}

@@ -36,7 +36,7 @@ func TestCOCOIsReadWhateverTheOrderOfItsParts(t *testing.T) {
 
 func TestBrokenCOCOFilesSayWhatIsWrong(t *testing.T) {
 	for old, c := range map[string]struct{ with, says string }{
-		`"categories":[`:           {`"kinds":[`, "categories is missing"},
+		`"images":[{"id":8`:        {`"pictures":[{"id":8`, "images is missing"},
 		`"images":[`:               {`"annotations":[`, "annotations occurs twice"},
 		`"image_id":8`:             {`"image_id":9`, "annotation 3 belongs to image 9"},
 		`"category_id":18`:         {`"category_id":2`, "annotation 2 has category 2"},
@@ -55,7 +55,7 @@ func TestBrokenCOCOFilesSayWhatIsWrong(t *testing.T) {
 		`[[1,1,3,1,3,3,1,3]] `:     {`[{"x":1}]`, "neither polygons nor run lengths"},
 		`"name":"person"}]}`:       {`"name":"person"}`, "truncated"},
 		`{"info":{"x":[{}]},`:      {`[`, "is no JSON object"},
-		`"images":[{"id":8`:        {`"images":{"id":8`, "images: is no array"},
+		`"images":[{`:              {`"images":{`, "images: is no array"},
 		`{"id":18,"name":"dog"},{`: {`{"id":18,"name":1},{`, "categories: element 0"},
 	} {
 		text := strings.Replace(tinyCOCO, old, c.with, 1)
@@ -107,6 +107,29 @@ func TestACOCOOutlineThatCantBeDrawnNamesImageAndAnnotation(t *testing.T) {
 		}
 	}
 	fails(t, err, ErrTable, "instances_train2017.json", "000000000500.jpg", "annotation 0", "far outside")
+}
+
+// TestOnlyTheLayoutNeedsCategories: masks can be drawn without.
+func TestOnlyTheLayoutNeedsCategories(t *testing.T) {
+	c, err := parseCOCO(strings.NewReader(strings.Replace(tinyCOCO, `"categories":[`, `"kinds":[`, 1)), "i.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := c.Images[1].Annotations; len(a) != 2 || a[0].Category != -1 || a[0].Segmentation.Area() != 2 {
+		t.Errorf("%+v", a)
+	}
+	root := t.TempDir()
+	datasettest.COCO(t, root)
+	path := filepath.Join(root, "annotations", "instances_train2017.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.Replace(data, []byte(`"categories"`), []byte(`"kinds"`), 1), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(Source{Layout: LayoutCOCO, Root: root})
+	fails(t, err, ErrTable, "instances_train2017.json", "categories are missing")
 }
 
 func FuzzCOCO(f *testing.F) {

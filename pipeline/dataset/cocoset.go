@@ -25,6 +25,9 @@ func (s *Source) coco() (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(c.Categories) == 0 {
+		return nil, &Error{Kind: ErrTable, Path: annotations, Found: "categories are missing", Advice: "layout coco takes the classes from them"}
+	}
 	set := &Set{Numbered: len(c.Categories)}
 	outlines := map[string]*COCOImage{} // by ID of the sample
 	for i := range c.Images {

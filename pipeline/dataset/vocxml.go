@@ -11,7 +11,7 @@ import (
 // VOCAnnotation is what Pascal VOC's Annotations/NAME.xml says of a picture.
 type VOCAnnotation struct {
 	File    string
-	W, H    int
+	W, H    int // 0 where not stated
 	Objects []VOCObject
 }
 
@@ -35,7 +35,7 @@ func ReadVOC(path string) (*VOCAnnotation, error) {
 	a, err := parseVOC(data)
 	if err != nil {
 		return nil, &Error{Kind: ErrTable, Path: path, Found: err.Error(),
-			Advice: "expected Pascal VOC's annotation: size, and objects with name and bndbox"}
+			Advice: "expected Pascal VOC's annotation: objects with name and bndbox"}
 	}
 	return a, nil
 }
@@ -65,8 +65,10 @@ func parseVOC(data []byte) (*VOCAnnotation, error) {
 	if err := d.Decode(&file); err != nil {
 		return nil, explainJSON(err)
 	}
-	if err := checkMaskSize(file.Size.Width, file.Size.Height); err != nil {
-		return nil, err
+	if stated := file.Size.Width != 0 || file.Size.Height != 0; stated {
+		if err := checkMaskSize(file.Size.Width, file.Size.Height); err != nil {
+			return nil, err
+		}
 	}
 	a := &VOCAnnotation{File: strings.TrimSpace(file.Filename), W: file.Size.Width, H: file.Size.Height}
 	for i, o := range file.Objects {

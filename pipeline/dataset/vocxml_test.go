@@ -36,6 +36,15 @@ func TestVOCBoxesCountPixelsFromZeroAndEndBehindTheLast(t *testing.T) {
 	}
 }
 
+func TestVOCFilesMayLeaveOutTheSize(t *testing.T) {
+	for _, size := range []string{"", "<size><width>0</width><height>0</height></size>"} {
+		text := strings.Replace(tinyVOC, "<size><width>500</width><height>281</height><depth>3</depth></size>", size, 1)
+		if a, err := parseVOC([]byte(text)); err != nil || a.W != 0 || a.H != 0 || len(a.Objects) != 2 {
+			t.Errorf("%q: %+v, %v", size, a, err)
+		}
+	}
+}
+
 func TestBrokenVOCFilesSayWhatIsWrong(t *testing.T) {
 	bomb := `<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>` + strings.Replace(tinyVOC, "aeroplane", "&b;", 1)
 	for text, says := range map[string]string{
