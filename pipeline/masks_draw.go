@@ -86,25 +86,23 @@ func autoSolver(p *picture.RGB) tokencut.SolverOptions {
 // something else.
 const largestMargin = 2
 
-// newAuto returns the drawer and what it wants of a model of so many blocks:
-// keys of the last 5 of 12, values of the last 6 of 12, and the relevance of
-// the predicted class or, without a classifier, the attention of the last 4.
-func newAuto(depth int, classifies bool) (drawer, []Feature) {
-	var wanted []Feature
-	last := func(kind string, twelfths int) int {
+// newAuto returns the drawer and what it wants of a model of so many blocks: to
+// cut, keys of the last 5 of 12 and values of the last 6 of 12; as evidence the
+// relevance of the predicted class or, without a classifier, the attention of
+// the last 4.
+func newAuto(depth int, classifies bool) (d drawer, cut, evidence []Feature) {
+	last := func(kind string, twelfths int) (list []Feature) {
 		n := max(1, (depth*twelfths+6)/12)
 		for i := depth - n; i < depth; i++ {
-			wanted = append(wanted, Feature{kind, i})
+			list = append(list, Feature{kind, i})
 		}
-		return n
+		return list
 	}
-	d := autoDrawer{keys: last(Keys, 5), values: last(Values, 6)}
-	if classifies {
-		wanted = append(wanted, Feature{Relevance, 0})
-	} else {
-		last(Attention, 4)
+	keys, values := last(Keys, 5), last(Values, 6)
+	if evidence = last(Attention, 4); classifies {
+		evidence = []Feature{{Relevance, 0}}
 	}
-	return d, wanted
+	return autoDrawer{keys: len(keys), values: len(values)}, append(keys, values...), evidence
 }
 
 // field is a cut's vector about its mean, above zero on the side taken.

@@ -48,12 +48,12 @@ type drawer interface {
 }
 
 func (j *maskJob) run(ctx context.Context, todo []sitter) (err error) {
-	var features *Features
-	var whole picture.Preprocess
+	var views []view
 	if j.opt.annotated() {
 		j.drawer, err = newAnnotated(j.opt, todo)
 	} else {
-		j.drawer, features, whole, err = j.opt.look(len(todo))
+		j.drawer, views, err = j.opt.look(len(todo))
+		defer func() { closeViews(views) }()
 	}
 	if err != nil {
 		return err
@@ -62,11 +62,10 @@ func (j *maskJob) run(ctx context.Context, todo []sitter) (err error) {
 		j.opt.OnStart(j.done, j.total)
 	}
 	w := newWriters()
-	if features == nil {
+	if views == nil {
 		err = j.each(ctx, todo, w)
 	} else {
-		defer features.Close()
-		err = j.batches(ctx, todo, w, features, whole)
+		err = j.batches(ctx, todo, w, views)
 	}
 	if closeErr := w.close(); closeErr != nil {
 		err = closeErr
@@ -91,32 +90,34 @@ const keptPixels = 1 << 20
 
 // prepared is a batch on its way to the model.
 type prepared struct {
-	images   *ort.Buffer
+	images   []*ort.Buffer // one for each view
 	sitters  []sitter
 	pictures []*picture.RGB // nil where it isn't kept
 	failed   []error        // nil where the picture is there
 }
 
 // batches runs the model on batch after batch.
-func (j *maskJob) batches(ctx context.Context, todo []sitter, w *writers, f *Features, whole picture.Preprocess) error {
-	var buffers [2]*ort.Buffer
+func (j *maskJob) batches(ctx context.Context, todo []sitter, w *writers, views []view) error {
+	var buffers [2][]*ort.Buffer
 	for i := range buffers {
-		b, err := ort.NewBuffer(onnx.Float, int64(f.Batch), 3, int64(f.Size[0]), int64(f.Size[1]))
-		if err != nil {
-			return err
+		for _, v := range views {
+			b, err := ort.NewBuffer(onnx.Float, int64(v.Batch), 3, int64(v.Size[0]), int64(v.Size[1]))
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			buffers[i] = append(buffers[i], b)
 		}
-		defer b.Close()
-		buffers[i] = b
 	}
 	ready := make(chan *prepared)
 	stop := make(chan struct{})
 	var feeding sync.WaitGroup
 	feeding.Go(func() {
 		defer close(ready)
-		for n, batch := range slices.Collect(slices.Chunk(todo, f.Batch)) {
-			p := prepare(batch, buffers[n%2], whole)
+		for n, batch := range slices.Collect(slices.Chunk(todo, views[0].Batch)) {
+			p := prepare(batch, buffers[n%2], views)
 			select {
-			case ready <- p: // whoever takes it is done with the other buffer
+			case ready <- p: // whoever takes it is done with the other buffers
 			case <-stop:
 				return
 			}
@@ -128,27 +129,29 @@ func (j *maskJob) batches(ctx context.Context, todo []sitter, w *writers, f *Fea
 		if err := errors.Join(ctx.Err(), w.failed()); err != nil {
 			return err
 		}
-		if err := f.Run(p.images); err != nil {
-			return err
+		for i, v := range views {
+			if err := v.Run(p.images[i]); err != nil {
+				return err
+			}
 		}
 		for i, s := range p.sitters {
 			if p.failed[i] != nil {
 				j.skip(s, p.failed[i])
 				continue
 			}
-			found := f.Of(i)
-			w.add(func() error { return j.finish(s, p.pictures[i], found, f.Grid) })
+			found := seen(views, i)
+			w.add(func() error { return j.finish(s, p.pictures[i], found, views[0].Grid) })
 		}
 	}
 	return nil
 }
 
 // prepare decodes a batch on all processors.
-func prepare(list []sitter, images *ort.Buffer, whole picture.Preprocess) *prepared {
+func prepare(list []sitter, images []*ort.Buffer, views []view) *prepared {
 	p := &prepared{images: images, sitters: list, pictures: make([]*picture.RGB, len(list)), failed: make([]error, len(list))}
-	pixels := images.Float32s()
-	clear(pixels)
-	size := 3 * whole.Size[0] * whole.Size[1]
+	for _, b := range images {
+		clear(b.Float32s())
+	}
 	var group sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for i, s := range list {
@@ -156,8 +159,10 @@ func prepare(list []sitter, images *ort.Buffer, whole picture.Preprocess) *prepa
 		group.Go(func() {
 			defer func() { <-slots }()
 			decoded, err := picture.ReadFile(s.path)
-			if err == nil {
-				err = new(picture.Transformer).Image(pixels[i*size:][:size], decoded, whole.EvalGeometry(decoded.W, decoded.H), whole)
+			for n := 0; err == nil && n < len(views); n++ {
+				whole := views[n].whole
+				size := 3 * whole.Size[0] * whole.Size[1]
+				err = new(picture.Transformer).Image(images[n].Float32s()[i*size:][:size], decoded, whole.EvalGeometry(decoded.W, decoded.H), whole)
 			}
 			if p.failed[i] = err; err == nil && decoded.W*decoded.H <= keptPixels {
 				p.pictures[i] = decoded
