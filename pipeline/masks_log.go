@@ -45,7 +45,7 @@ type maskSettings struct {
 func (o *MaskOptions) settings() (maskSettings, error) {
 	s := maskSettings{Method: o.Method, Features: o.Features, Blocks: o.Blocks, Tau: o.Tau, ImageSize: o.Open.Convert.ImageSize,
 		Grid: o.Open.Find.Grid, PrefixTokens: o.Open.Find.PrefixTokens, Attention: o.Open.Find.Attention, Arch: o.Open.Convert.Arch,
-		MinConfidence: defaultConfidence[o.Method]}
+		MinConfidence: DefaultConfidence[o.Method]}
 	if o.MinConfidence != nil {
 		s.MinConfidence = *o.MinConfidence
 	}
