@@ -115,20 +115,16 @@ func (c *call) maskOptions() (pipeline.MaskOptions, error) {
 		least := c.Float64("min-confidence")
 		opt.MinConfidence = &least
 	}
-	opt.Open.Version = version()
 	var err error
-	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
+	if opt.Open, err = c.openOptions(); err != nil {
 		return opt, err
 	}
 	if c.IsSet("size") {
 		if c.IsSet("image-size") {
 			return opt, usagef("--size and --image-size are the same: give one")
 		}
-		if opt.Open.Convert.ImageSize, err = parseSize("size", "pixels, as in 224 or 224x320", c.String("size")); err != nil {
-			return opt, err
-		}
+		opt.Open.Convert.ImageSize, err = parseSize("size", "pixels, as in 224 or 224x320", c.String("size"))
 	}
-	opt.Open.Find, err = c.findOptions()
 	return opt, err
 }
 
