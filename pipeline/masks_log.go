@@ -33,8 +33,8 @@ type maskSettings struct {
 	Features      string   `json:"features,omitempty"`
 	Blocks        []int    `json:"blocks,omitempty"`
 	Tau           float64  `json:"tau,omitempty"`
-	ImageSize     [2]int   `json:"image_size,omitempty"`
-	Grid          [2]int64 `json:"grid,omitempty"`
+	ImageSize     [2]int   `json:"image_size,omitzero"`
+	Grid          [2]int64 `json:"grid,omitzero"`
 	PrefixTokens  *int64   `json:"prefix_tokens,omitempty"`
 	Attention     []string `json:"attention,omitempty"`
 	Arch          string   `json:"arch,omitempty"`
