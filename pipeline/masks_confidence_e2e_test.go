@@ -126,7 +126,7 @@ func pastedPets(t *testing.T, pets string, trimaps map[string]*picture.Gray) (di
 		if err != nil {
 			t.Fatal(err)
 		}
-		cut, scene, mask := trimap.ResizeNearest(wide, high), noise(t, rng, w, h, 1<<(2*rng.IntN(4))), picture.NewGray(w, h)
+		cut, scene, mask := trimap.ResizeNearest(wide, high), noisePicture(t, rng, w, h, 1<<(2*rng.IntN(4))), picture.NewGray(w, h)
 		top, left := rng.IntN(h-high+1), rng.IntN(w-wide+1)
 		for i, in := range cut.Pix {
 			if in > 0.5 {
@@ -159,7 +159,7 @@ func emptyPictures(t *testing.T, count int) string {
 		}
 		switch n % 6 {
 		case 0, 1, 2:
-			p = noise(t, rng, w, h, 1<<(3*(n%6)))
+			p = noisePicture(t, rng, w, h, 1<<(3*(n%6)))
 		default:
 			for i := range w * h {
 				share := 0 // of 256
@@ -181,8 +181,8 @@ func emptyPictures(t *testing.T, count int) string {
 	return dir
 }
 
-// noise is smooth over so many pixels.
-func noise(t *testing.T, rng *rand.Rand, w, h, grain int) *picture.RGB {
+// noisePicture is smooth over so many pixels.
+func noisePicture(t *testing.T, rng *rand.Rand, w, h, grain int) *picture.RGB {
 	t.Helper()
 	small := picture.NewRGB(max(w/grain, 2), max(h/grain, 2))
 	for i := range small.Pix {
