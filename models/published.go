@@ -3,6 +3,7 @@ package models
 import (
 	_ "embed"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -93,9 +94,17 @@ func headsOfWidth(width int) int {
 
 var timmName = regexp.MustCompile(`^(vit|deit|deit3)_([a-z0-9]+)(_distilled)?_patch(\d+)((?:_[a-z0-9]+)*)$`)
 
+// dinoName matches what DINO calls its own ViTs: those of its release, as in
+// dino_deitsmall16_pretrain, of torch.hub, as in dino_vits16, and of the hub, as
+// in dino-vitb8.
+var dinoName = regexp.MustCompile(`^dino[-_](?:deit|vit)(s|b)(?:mall|ase)?(8|16)(?:_|$)`)
+
 // named reads a timm name such as vit_base_patch16_384.augreg_in21k or
-// deit_small_distilled_patch16_224 as constructor arguments.
+// deit_small_distilled_patch16_224, or one of DINO's, as constructor arguments.
 func named(name string) (*args, bool) {
+	if m := dinoName.FindStringSubmatch(name); m != nil {
+		name = fmt.Sprintf("vit_%s_patch%s_224.dino", map[string]string{"s": "small", "b": "base"}[m[1]], m[2])
+	}
 	base, tag, _ := strings.Cut(strings.TrimPrefix(name, "timm/"), ".")
 	if a, ok := lookUp(base, tag); ok {
 		a.Architecture = name

@@ -128,3 +128,36 @@ func TestPublishedModelsAreReadWithoutTheirName(t *testing.T) {
 		}
 	}
 }
+
+// TestDINOsCheckpointsAreKnownByTheirOwnNames gives them DINO's mean and
+// deviation, and masks the published setting.
+func TestDINOsCheckpointsAreKnownByTheirOwnNames(t *testing.T) {
+	for file, want := range map[string]string{
+		"dino_deitsmall16_pretrain.pth":               "vit_small_patch16_224.dino",
+		"dino_deitsmall8_300ep_pretrain.pth":          "vit_small_patch8_224.dino",
+		"dino_vitbase16_pretrain_full_checkpoint.pth": "vit_base_patch16_224.dino",
+		"dino_vitbase8_pretrain.pth":                  "vit_base_patch8_224.dino",
+		"dino-vits16.safetensors":                     "vit_small_patch16_224.dino",
+		"dino_vitb8.pth":                              "vit_base_patch8_224.dino",
+	} {
+		named, err := NewArchitecture(fmt.Sprintf(`{"architecture":%q,"num_classes":0}`, want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := hollow(named)
+		c.Path = "weights/" + file
+		a, err := ReadArchitecture(c, Options{})
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		if a.Name != want || a.Family != "dino" || a.Classes != 0 || !reflect.DeepEqual(a.Preprocess.Mean, imagenetMean) || !reflect.DeepEqual(a.Preprocess.Std, imagenetStd) {
+			t.Errorf("%s: %+v", file, a)
+		}
+	}
+	for _, other := range []string{"dino_small", "dinov2_vits14", "dino_resnet50_pretrain", "dino_vitl16"} {
+		if a, ok := named(other); ok {
+			t.Errorf("%s is taken for %s", other, a.Architecture)
+		}
+	}
+}

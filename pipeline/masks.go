@@ -106,11 +106,11 @@ func Masks(ctx context.Context, opt MaskOptions) (*MaskSummary, error) {
 		return nil, err
 	}
 	defer log.Close()
-	j := &maskJob{opt: opt, log: log, total: len(sitters), unreadable: map[string]string{}, minimum: settings.MinConfidence}
-	var todo []sitter
-	for _, s := range sitters {
+	j := &maskJob{opt: opt, log: log, sitters: sitters, unreadable: map[string]string{}, minimum: settings.MinConfidence}
+	var todo []placed
+	for i, s := range sitters {
 		if !log.finished(s.relative()) {
-			todo = append(todo, s)
+			todo = append(todo, placed{s, i})
 		}
 	}
 	j.done = len(sitters) - len(todo)
@@ -119,12 +119,12 @@ func Masks(ctx context.Context, opt MaskOptions) (*MaskSummary, error) {
 		err = j.run(ctx, todo)
 	}
 	if errors.Is(err, context.Canceled) {
-		return nil, fmt.Errorf("%w: %d of %d pictures are finished in %s; the same command goes on from there", err, j.done, j.total, opt.Output)
+		return nil, fmt.Errorf("%w: %d of %d pictures are finished in %s; the same command goes on from there", err, j.done, len(sitters), opt.Output)
 	}
 	if err != nil {
 		return nil, err
 	}
-	sum := j.summary(sitters)
+	sum := j.summary()
 	sum.Finished, sum.Seconds = finished, time.Since(began).Seconds()
 	sum.PerSecond = Number(float64(len(todo)) / sum.Seconds)
 	if len(sum.Unreadable) == len(sitters) {

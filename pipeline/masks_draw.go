@@ -8,10 +8,10 @@ import (
 	"github.com/relevit/relevit/pipeline/tokencut"
 )
 
-// defaultConfidence is what a mask's confidence is at least, by method;
-// others keep all. An auto mask below it is a guess between an object and its
-// surroundings.
-var defaultConfidence = map[string]float64{MethodAuto: 0.05}
+// DefaultConfidence is what a mask's confidence is at least, by method;
+// others keep all. Chosen on 25 of the 50 pets, so that of the masks with an
+// IoU below 0.3 fewer than 5 % stay.
+var DefaultConfidence = map[string]float64{MethodAuto: 0.05}
 
 // tokenCutDrawer is the published procedure.
 type tokenCutDrawer struct{ tau float64 }
@@ -81,30 +81,23 @@ func autoSolver(p *picture.RGB) tokencut.SolverOptions {
 	return tokencut.SolverOptions{Spatial: max(1, math.Round(8*math.Sqrt(float64(p.W*p.H))/224)), Luma: 8, Chroma: 4}
 }
 
-// largestMargin is by how much correlation two masks can differ: confidence is
-// the share of it by which the mask is ahead of the best one that shows
-// something else.
-const largestMargin = 2
-
-// newAuto returns the drawer and what it wants of a model of so many blocks:
-// keys of the last 5 of 12, values of the last 6 of 12, and the relevance of
-// the predicted class or, without a classifier, the attention of the last 4.
-func newAuto(depth int, classifies bool) (drawer, []Feature) {
-	var wanted []Feature
-	last := func(kind string, twelfths int) int {
+// newAuto returns the drawer and what it wants of a model of so many blocks: to
+// cut, keys of the last 5 of 12 and values of the last 6 of 12; as evidence the
+// relevance of the predicted class or, without a classifier, the attention of
+// the last 4.
+func newAuto(depth int, classifies bool) (d drawer, cut, evidence []Feature) {
+	last := func(kind string, twelfths int) (list []Feature) {
 		n := max(1, (depth*twelfths+6)/12)
 		for i := depth - n; i < depth; i++ {
-			wanted = append(wanted, Feature{kind, i})
+			list = append(list, Feature{kind, i})
 		}
-		return n
+		return list
 	}
-	d := autoDrawer{keys: last(Keys, 5), values: last(Values, 6)}
-	if classifies {
-		wanted = append(wanted, Feature{Relevance, 0})
-	} else {
-		last(Attention, 4)
+	keys, values := last(Keys, 5), last(Values, 6)
+	if evidence = last(Attention, 4); classifies {
+		evidence = []Feature{{Relevance, 0}}
 	}
-	return d, wanted
+	return autoDrawer{keys: len(keys), values: len(values)}, append(keys, values...), evidence
 }
 
 // field is a cut's vector about its mean, above zero on the side taken.
@@ -112,7 +105,8 @@ type field struct {
 	values []float64 // (P)
 	mask   []bool    // (P): the largest component above zero
 	gap    float64
-	score  float64
+	score  float64 // how well the mask fits the evidence
+	clear  float64 // how clearly there are two sides, and the mask is all of one; 0 to 1
 }
 
 func (d autoDrawer) draw(_ sitter, p *picture.RGB, features [][]float32, grid [2]int) (*sketch, error) {
@@ -139,19 +133,14 @@ func (d autoDrawer) draw(_ sitter, p *picture.RGB, features [][]float32, grid [2
 		}
 		return 0
 	})
-	margin := math.Inf(1)
-	for _, f := range fields {
-		if overlapOf(f.mask, best.mask) < 0.5 {
-			margin = min(margin, best.score-f.score)
-		}
-	}
-	s := &sketch{coarse: newGridMask(best.mask, grid[0], grid[1]), gap: best.gap, confidence: min(margin/largestMargin, 1)}
 	smooth := tokencut.Largest(enlarge(best.values, grid, p.H, p.W), p.H, p.W)
 	_, mask, flipped, err := tokencut.Refine(p.Pix, p.H, p.W, smooth, autoSolver(p))
 	if err != nil {
 		return nil, err
 	}
-	if s.mask = mask; flipped { // the solver has lost the object
+	s := &sketch{mask: mask, coarse: newGridMask(best.mask, grid[0], grid[1]), gap: best.gap}
+	s.confidence = min(max(0, best.score)*best.clear*overlapOf(mask, smooth)*contrast(evidence), 1)
+	if flipped { // the solver has lost the object
 		s.mask = smooth
 	}
 	return s, nil
@@ -170,14 +159,21 @@ func newField(cut *tokencut.Split, sign float64, grid [2]int, evidence []float64
 		above[i] = f.values[i] > 0
 	}
 	f.mask = tokencut.Largest(above, grid[0], grid[1])
-	inside := make([]float64, len(f.mask))
-	for i, in := range f.mask {
+	f.score = correlation(indicator(f.mask), evidence) - autoBorder*onBorder(f.mask, grid)
+	apart := correlation(indicator(above), f.values) // its square is Otsu's share of variance between the sides
+	f.clear = apart * apart * overlapOf(f.mask, above)
+	return f
+}
+
+// indicator is 1 where a mask is true.
+func indicator(mask []bool) []float64 {
+	out := make([]float64, len(mask))
+	for i, in := range mask {
 		if in {
-			inside[i] = 1
+			out[i] = 1
 		}
 	}
-	f.score = correlation(inside, evidence) - autoBorder*onBorder(f.mask, grid)
-	return f
+	return out
 }
 
 // evidenceOf is where the model looks: the mean of maps (P), of which the root
@@ -199,6 +195,20 @@ func evidenceOf(maps [][]float32) []float64 {
 		out[i] = min(out[i], top)
 	}
 	return out
+}
+
+// contrast is the standard deviation over the mean; 0 of nothing but zeros. A
+// model that looks everywhere says nothing of an object.
+func contrast(evidence []float64) float64 {
+	mean, squares := 0.0, 0.0
+	for _, v := range evidence {
+		mean += v / float64(len(evidence))
+		squares += v * v / float64(len(evidence))
+	}
+	if mean == 0 {
+		return 0
+	}
+	return math.Sqrt(max(0, squares-mean*mean)) / mean
 }
 
 // correlation is Pearson's; 0 where one of both is constant.
@@ -258,17 +268,14 @@ func (relevanceDrawer) draw(_ sitter, p *picture.RGB, features [][]float32, grid
 		mean += float64(v) / float64(len(values))
 	}
 	above := make([]bool, len(values))
-	inside := make([]float64, len(values))
 	relevance := make([]float64, len(values))
 	for i, v := range features[0] {
 		relevance[i] = float64(v)
 		values[i] = relevance[i] - mean
-		if above[i] = values[i] > 0; above[i] {
-			inside[i] = 1
-		}
+		above[i] = values[i] > 0
 	}
 	s := &sketch{coarse: newGridMask(above, grid[0], grid[1]), gap: math.NaN(), mask: enlarge(values, grid, p.H, p.W)}
-	if s.confidence = correlation(inside, relevance); s.confidence == 0 {
+	if s.confidence = correlation(indicator(above), relevance); s.confidence == 0 {
 		s.none = "no relevance: the map is constant"
 	}
 	return s, nil

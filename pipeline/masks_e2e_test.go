@@ -35,7 +35,7 @@ func TestAutoMasksFitThePets(t *testing.T) {
 			iou := petOverlap(t, filepath.Join(out, r.Mask), strings.TrimSuffix(f.Name(), ".jpg"))
 			sums[i%2] += iou
 			pictures[i%2]++
-			if float64(r.Confidence) < defaultConfidence[MethodAuto] {
+			if float64(r.Confidence) < DefaultConfidence[MethodAuto] {
 				continue
 			}
 			kept[i%2] += iou
@@ -53,15 +53,26 @@ func TestAutoMasksFitThePets(t *testing.T) {
 	}
 }
 
-// petOverlap is a mask's IoU with a trimap, both at 224x224 by nearest pixels.
+// petOverlap is a mask's IoU with a pet's trimap.
 func petOverlap(t *testing.T, mask, name string) float64 {
 	t.Helper()
+	trimap, err := picture.ReadMask(shared(t, "data", "pets", "trimaps", name+".png"), picture.MaskOptions{Encoding: picture.Trimap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return maskOverlap(t, mask, trimap)
+}
+
+// maskOverlap is the IoU of a mask in a file with another, both at 224x224 by
+// nearest pixels.
+func maskOverlap(t *testing.T, path string, truth *picture.Gray) float64 {
+	t.Helper()
+	mask, err := picture.ReadMask(path, picture.MaskOptions{Encoding: picture.Binary})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var at [2][]bool
-	for i, path := range []string{mask, shared(t, "data", "pets", "trimaps", name+".png")} {
-		m, err := picture.ReadMask(path, picture.MaskOptions{Encoding: []picture.Encoding{picture.Binary, picture.Trimap}[i]})
-		if err != nil {
-			t.Fatal(err)
-		}
+	for i, m := range []*picture.Gray{mask, truth} {
 		for _, v := range m.ResizeNearest(224, 224).Pix {
 			at[i] = append(at[i], v > 0.5)
 		}

@@ -22,8 +22,8 @@ type maskJob struct {
 	opt     MaskOptions
 	log     *maskLog
 	drawer  drawer
-	minimum float64 // confidence
-	total   int
+	minimum float64  // confidence
+	sitters []sitter // all, also those that are finished
 
 	mu         sync.Mutex
 	done       int
@@ -47,26 +47,33 @@ type drawer interface {
 	draw(s sitter, p *picture.RGB, features [][]float32, grid [2]int) (*sketch, error)
 }
 
-func (j *maskJob) run(ctx context.Context, todo []sitter) (err error) {
-	var features *Features
-	var whole picture.Preprocess
+// placed is a picture with its place in the folder. The place in the batch
+// follows from it, also in a run that goes on, since sums are rounded
+// differently at different places.
+type placed struct {
+	sitter
+	at int
+}
+
+func (j *maskJob) run(ctx context.Context, todo []placed) (err error) {
+	var views []view
 	if j.opt.annotated() {
-		j.drawer, err = newAnnotated(j.opt, todo)
+		j.drawer, err = newAnnotated(j.opt, j.sitters)
 	} else {
-		j.drawer, features, whole, err = j.opt.look(len(todo))
+		j.drawer, views, err = j.opt.look(len(j.sitters))
+		defer func() { closeViews(views) }()
 	}
 	if err != nil {
 		return err
 	}
 	if j.opt.OnStart != nil {
-		j.opt.OnStart(j.done, j.total)
+		j.opt.OnStart(j.done, len(j.sitters))
 	}
 	w := newWriters()
-	if features == nil {
+	if views == nil {
 		err = j.each(ctx, todo, w)
 	} else {
-		defer features.Close()
-		err = j.batches(ctx, todo, w, features, whole)
+		err = j.batches(ctx, todo, w, views)
 	}
 	if closeErr := w.close(); closeErr != nil {
 		err = closeErr
@@ -75,12 +82,12 @@ func (j *maskJob) run(ctx context.Context, todo []sitter) (err error) {
 }
 
 // each draws without looking.
-func (j *maskJob) each(ctx context.Context, todo []sitter, w *writers) error {
+func (j *maskJob) each(ctx context.Context, todo []placed, w *writers) error {
 	for _, s := range todo {
 		if err := errors.Join(ctx.Err(), w.failed()); err != nil {
 			return err
 		}
-		w.add(func() error { return j.finish(s, nil, nil, [2]int{}) })
+		w.add(func() error { return j.finish(s.sitter, nil, nil, [2]int{}) })
 	}
 	return nil
 }
@@ -91,32 +98,40 @@ const keptPixels = 1 << 20
 
 // prepared is a batch on its way to the model.
 type prepared struct {
-	images   *ort.Buffer
-	sitters  []sitter
+	images   []*ort.Buffer // one for each view
+	batch    []placed
 	pictures []*picture.RGB // nil where it isn't kept
 	failed   []error        // nil where the picture is there
 }
 
 // batches runs the model on batch after batch.
-func (j *maskJob) batches(ctx context.Context, todo []sitter, w *writers, f *Features, whole picture.Preprocess) error {
-	var buffers [2]*ort.Buffer
+func (j *maskJob) batches(ctx context.Context, todo []placed, w *writers, views []view) error {
+	var buffers [2][]*ort.Buffer
 	for i := range buffers {
-		b, err := ort.NewBuffer(onnx.Float, int64(f.Batch), 3, int64(f.Size[0]), int64(f.Size[1]))
-		if err != nil {
-			return err
+		for _, v := range views {
+			b, err := ort.NewBuffer(onnx.Float, int64(v.Batch), 3, int64(v.Size[0]), int64(v.Size[1]))
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			buffers[i] = append(buffers[i], b)
 		}
-		defer b.Close()
-		buffers[i] = b
 	}
 	ready := make(chan *prepared)
 	stop := make(chan struct{})
 	var feeding sync.WaitGroup
 	feeding.Go(func() {
 		defer close(ready)
-		for n, batch := range slices.Collect(slices.Chunk(todo, f.Batch)) {
-			p := prepare(batch, buffers[n%2], whole)
+		for n := 0; len(todo) > 0; n++ {
+			size := views[0].Batch
+			next := slices.IndexFunc(todo, func(s placed) bool { return s.at/size > todo[0].at/size })
+			if next < 0 {
+				next = len(todo)
+			}
+			p := prepare(todo[:next], buffers[n%2], views)
+			todo = todo[next:]
 			select {
-			case ready <- p: // whoever takes it is done with the other buffer
+			case ready <- p: // whoever takes it is done with the other buffers
 			case <-stop:
 				return
 			}
@@ -128,36 +143,41 @@ func (j *maskJob) batches(ctx context.Context, todo []sitter, w *writers, f *Fea
 		if err := errors.Join(ctx.Err(), w.failed()); err != nil {
 			return err
 		}
-		if err := f.Run(p.images); err != nil {
-			return err
+		for i, v := range views {
+			if err := v.Run(p.images[i]); err != nil {
+				return err
+			}
 		}
-		for i, s := range p.sitters {
+		for i, s := range p.batch {
 			if p.failed[i] != nil {
-				j.skip(s, p.failed[i])
+				j.skip(s.sitter, p.failed[i])
 				continue
 			}
-			found := f.Of(i)
-			w.add(func() error { return j.finish(s, p.pictures[i], found, f.Grid) })
+			found := seen(views, s.at%views[0].Batch)
+			w.add(func() error { return j.finish(s.sitter, p.pictures[i], found, views[0].Grid) })
 		}
 	}
 	return nil
 }
 
 // prepare decodes a batch on all processors.
-func prepare(list []sitter, images *ort.Buffer, whole picture.Preprocess) *prepared {
-	p := &prepared{images: images, sitters: list, pictures: make([]*picture.RGB, len(list)), failed: make([]error, len(list))}
-	pixels := images.Float32s()
-	clear(pixels)
-	size := 3 * whole.Size[0] * whole.Size[1]
+func prepare(batch []placed, images []*ort.Buffer, views []view) *prepared {
+	p := &prepared{images: images, batch: batch, pictures: make([]*picture.RGB, len(batch)), failed: make([]error, len(batch))}
+	for _, b := range images {
+		clear(b.Float32s())
+	}
 	var group sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for i, s := range list {
+	for i, s := range batch {
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
 			decoded, err := picture.ReadFile(s.path)
-			if err == nil {
-				err = new(picture.Transformer).Image(pixels[i*size:][:size], decoded, whole.EvalGeometry(decoded.W, decoded.H), whole)
+			for n := 0; err == nil && n < len(views); n++ {
+				whole := views[n].whole
+				size := 3 * whole.Size[0] * whole.Size[1]
+				at := s.at % views[n].Batch * size
+				err = new(picture.Transformer).Image(images[n].Float32s()[at:][:size], decoded, whole.EvalGeometry(decoded.W, decoded.H), whole)
 			}
 			if p.failed[i] = err; err == nil && decoded.W*decoded.H <= keptPixels {
 				p.pictures[i] = decoded
@@ -186,7 +206,7 @@ func (j *maskJob) skip(s sitter, err error) {
 func (j *maskJob) progress() {
 	j.done++
 	if j.opt.OnProgress != nil {
-		j.opt.OnProgress(j.done, j.total)
+		j.opt.OnProgress(j.done, len(j.sitters))
 	}
 }
 
@@ -236,7 +256,7 @@ func (j *maskJob) doubt(drawn *sketch, p *picture.RGB, r *MaskRecord) string {
 	case pixels < smallestMask:
 		return fmt.Sprintf("too small: %.0f pixels of 224x224, fewer than %d", pixels, smallestMask)
 	case drawn.confidence < j.minimum:
-		return fmt.Sprintf("doubtful: confidence %.2f, below %.2f", drawn.confidence, j.minimum)
+		return fmt.Sprintf("doubtful: confidence %.3f, below %g", drawn.confidence, j.minimum)
 	}
 	return ""
 }
@@ -256,10 +276,10 @@ func (j *maskJob) write(name string, mask []bool, p *picture.RGB) error {
 }
 
 // summary counts the records of the pictures, also those of an earlier run.
-func (j *maskJob) summary(sitters []sitter) *MaskSummary {
-	sum := &MaskSummary{Output: j.opt.Output, Method: j.opt.Method, Pictures: len(sitters), Dropped: []DroppedMask{}, Unreadable: []SkippedPicture{}}
+func (j *maskJob) summary() *MaskSummary {
+	sum := &MaskSummary{Output: j.opt.Output, Method: j.opt.Method, Pictures: len(j.sitters), Dropped: []DroppedMask{}, Unreadable: []SkippedPicture{}}
 	total := 0.0
-	for _, s := range sitters {
+	for _, s := range j.sitters {
 		if why, ok := j.unreadable[s.path]; ok {
 			sum.Unreadable = append(sum.Unreadable, SkippedPicture{s.path, why})
 			continue

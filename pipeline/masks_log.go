@@ -33,8 +33,8 @@ type maskSettings struct {
 	Features      string   `json:"features,omitempty"`
 	Blocks        []int    `json:"blocks,omitempty"`
 	Tau           float64  `json:"tau,omitempty"`
-	ImageSize     [2]int   `json:"image_size,omitempty"`
-	Grid          [2]int64 `json:"grid,omitempty"`
+	ImageSize     [2]int   `json:"image_size,omitzero"`
+	Grid          [2]int64 `json:"grid,omitzero"`
 	PrefixTokens  *int64   `json:"prefix_tokens,omitempty"`
 	Attention     []string `json:"attention,omitempty"`
 	Arch          string   `json:"arch,omitempty"`
@@ -45,7 +45,7 @@ type maskSettings struct {
 func (o *MaskOptions) settings() (maskSettings, error) {
 	s := maskSettings{Method: o.Method, Features: o.Features, Blocks: o.Blocks, Tau: o.Tau, ImageSize: o.Open.Convert.ImageSize,
 		Grid: o.Open.Find.Grid, PrefixTokens: o.Open.Find.PrefixTokens, Attention: o.Open.Find.Attention, Arch: o.Open.Convert.Arch,
-		MinConfidence: defaultConfidence[o.Method]}
+		MinConfidence: DefaultConfidence[o.Method]}
 	if o.MinConfidence != nil {
 		s.MinConfidence = *o.MinConfidence
 	}

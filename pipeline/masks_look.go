@@ -9,48 +9,85 @@ import (
 	"github.com/relevit/relevit/pipeline/picture"
 )
 
-// look opens the model, derives the features that the method wants of it, and
-// returns how pictures are prepared for it.
-func (o *MaskOptions) look(pictures int) (drawer, *Features, picture.Preprocess, error) {
-	var none picture.Preprocess
+// view is a model's look at whole pictures, squashed to one size.
+type view struct {
+	*Features
+	whole picture.Preprocess
+}
+
+// look opens the model and derives the features that the method wants of it.
+// Where pictures are cut at a larger size than the model's own, the evidence,
+// whose gradients would cost most there, comes from a second view at its own.
+func (o *MaskOptions) look(pictures int) (d drawer, views []view, err error) {
 	m, err := o.sized(o.Open.Convert.ImageSize)
 	if err != nil {
-		return nil, nil, none, err
-	}
-	if o.Method == MethodAuto && o.Open.Convert.ImageSize == [2]int{} && !likeDINO(m) {
-		if m, err = o.enlarged(m); err != nil {
-			return nil, nil, none, err
-		}
+		return nil, nil, err
 	}
 	for _, w := range m.Warnings {
 		o.warn(o.Model + ": " + w)
 	}
 	depth, err := m.blocks()
 	if err != nil {
-		return nil, nil, none, err
+		return nil, nil, err
 	}
-	var d drawer
-	var wanted []Feature
+	var wanted, evidence []Feature
+	larger := m
 	switch {
 	case o.Method == MethodTokenCut || o.Method == MethodAuto && likeDINO(m):
 		d, wanted, err = o.tokenCut(depth)
 	case o.Method == MethodAuto:
-		d, wanted = newAuto(depth, m.classifies())
+		d, wanted, evidence = newAuto(depth, m.classifies())
+		if o.Open.Convert.ImageSize == [2]int{} {
+			larger, err = o.enlarged(m)
+		}
 	default:
 		d, wanted = relevanceDrawer{}, []Feature{{Relevance, 0}}
 	}
 	if err != nil {
-		return nil, nil, none, err
+		return nil, nil, err
 	}
-	fg, err := m.NewFeatureGraph(int64(min(o.Batch, pictures)), wanted)
-	if err != nil {
-		return nil, nil, none, err
+	defer func() {
+		if err != nil {
+			closeViews(views)
+		}
+	}()
+	add := func(m *Model, batch int, wanted []Feature) error {
+		fg, err := m.NewFeatureGraph(int64(batch), wanted)
+		if err != nil {
+			return err
+		}
+		f, err := OpenFeatures(fg, o.ORT)
+		if err == nil {
+			views = append(views, view{f, wholePicture(m.Preprocess, fg.Size)})
+		}
+		return err
 	}
-	f, err := OpenFeatures(fg, o.ORT)
-	if err != nil {
-		return nil, nil, none, err
+	batch := min(o.Batch, pictures)
+	if larger == m {
+		return d, views, add(m, batch, append(wanted, evidence...))
 	}
-	return d, f, wholePicture(m.Preprocess, fg.Size), nil
+	if err = add(larger, batch, wanted); err == nil {
+		err = add(m, views[0].Batch, evidence)
+	}
+	return d, views, err
+}
+
+func closeViews(views []view) {
+	for _, v := range views {
+		v.Close()
+	}
+}
+
+// seen gathers what the views say of one picture of the batch; maps (P) of
+// another grid than the first view's are interpolated to it.
+func seen(views []view, i int) [][]float32 {
+	found, grid := views[0].Of(i), views[0].Grid
+	for _, v := range views[1:] {
+		for _, m := range v.Of(i) {
+			found = append(found, (&picture.Gray{W: v.Grid[1], H: v.Grid[0], Pix: m}).Resize(grid[1], grid[0]).Pix)
+		}
+	}
+	return found
 }
 
 // likeDINO reports whether a model is one of those for which TokenCut was
@@ -62,9 +99,9 @@ func likeDINO(m *Model) bool {
 }
 
 // finestGrid is up to how many patches pictures are enlarged for MethodAuto: a
-// picture of 224x224 in patches of 16 becomes 384x384. More show no finer
+// picture of 224x224 in patches of 16 becomes 320x320. More show no finer
 // objects, and cost with their square.
-const finestGrid = 24 * 24
+const finestGrid = 20 * 20
 
 // enlarged opens the model for larger pictures, if their positions can be
 // resampled; otherwise it stays as it is.

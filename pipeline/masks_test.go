@@ -327,6 +327,19 @@ func TestMasksComeFromAnnotations(t *testing.T) {
 	}
 }
 
+// TestMasksFromAnnotationsGoOnAmongPicturesWithout stops behind the pictures
+// that are annotated: what is left has none, and isn't taken for a wrong folder.
+func TestMasksFromAnnotationsGoOnAmongPicturesWithout(t *testing.T) {
+	opt := MaskOptions{Images: maskPictures(t, "1.png"), Output: filepath.Join(t.TempDir(), "masks"), Method: MethodBoxes, Annotations: boxesOf(t, "1.png")}
+	makeMasks(t, opt)
+	if err := os.CopyFS(opt.Images, os.DirFS(maskPictures(t, "2.png", "3.png"))); err != nil {
+		t.Fatal(err)
+	}
+	if sum := makeMasks(t, opt); sum.Finished != 1 || len(sum.Dropped) != 3 {
+		t.Errorf("%+v", sum)
+	}
+}
+
 // TestMasksRefuseWhatDoesNotGoTogether says what to state.
 func TestMasksRefuseWhatDoesNotGoTogether(t *testing.T) {
 	images := maskPictures(t, "1.png", "sub/1.png")

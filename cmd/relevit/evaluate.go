@@ -113,12 +113,8 @@ func (c *call) evaluateOptions() (pipeline.EvaluateOptions, error) {
 	if opt.Limit < 0 || c.IsSet("limit") && opt.Limit == 0 {
 		return opt, usagef("--limit %d: expected at least 1 picture", opt.Limit)
 	}
-	opt.Open.Version = version()
 	var err error
-	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
-		return opt, err
-	}
-	opt.Open.Find, err = c.findOptions()
+	opt.Open, err = c.openOptions()
 	return opt, err
 }
 

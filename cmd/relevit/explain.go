@@ -99,12 +99,8 @@ func (c *call) explainOptions(pictures []string) (pipeline.ExplainOptions, error
 		}
 		opt.StartLayer = &n
 	}
-	opt.Open.Version = version()
 	var err error
-	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
-		return opt, err
-	}
-	opt.Open.Find, err = c.findOptions()
+	opt.Open, err = c.openOptions()
 	return opt, err
 }
 

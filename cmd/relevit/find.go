@@ -4,6 +4,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/pipeline"
 )
 
 // findFlags state what a graph doesn't tell, or tells wrongly.
@@ -32,4 +33,13 @@ func (c *call) findOptions() (models.FindOptions, error) {
 		opt.PrefixTokens = &n
 	}
 	return opt, nil
+}
+
+// openOptions reads checkpointFlags and findFlags.
+func (c *call) openOptions() (opt pipeline.ModelOptions, err error) {
+	opt.Version = version()
+	if opt.Convert, err = c.checkpointOptions(); err == nil {
+		opt.Find, err = c.findOptions()
+	}
+	return opt, err
 }

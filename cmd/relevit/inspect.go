@@ -35,11 +35,8 @@ func inspect(c *call) error {
 	if err != nil {
 		return err
 	}
-	opt := pipeline.ModelOptions{Version: version()}
-	if opt.Convert, err = c.checkpointOptions(); err != nil {
-		return err
-	}
-	if opt.Find, err = c.findOptions(); err != nil {
+	opt, err := c.openOptions()
+	if err != nil {
 		return err
 	}
 	if err := exist(args[0]); err != nil {

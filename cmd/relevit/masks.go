@@ -41,7 +41,8 @@ func masksCommand() *cli.Command {
 			&cli.IntSliceFlag{Name: "block", Usage: "tokencut: of block `N`, counted from 0 or, below zero, from the last; may be repeated", DefaultText: "-1"},
 			&cli.Float64Flag{Name: "tau", Usage: "tokencut: tokens are neighbours above the cosine `TAU`", DefaultText: "0.2"},
 			&cli.StringFlag{Name: "size", Usage: "the same as --image-size: show the model pictures of `N` pixels, or ROWSxCOLUMNS", DefaultText: "the model's; auto: larger, where positions can be resampled"},
-			&cli.Float64Flag{Name: "min-confidence", Usage: "drop masks below the confidence `SHARE` 0 to 1", DefaultText: "the method's"},
+			&cli.Float64Flag{Name: "min-confidence", Usage: "drop masks below the confidence `SHARE` 0 to 1",
+				DefaultText: fmt.Sprintf("%g by auto, 0 by others", pipeline.DefaultConfidence[pipeline.MethodAuto])},
 			&cli.StringFlag{Name: "annotations", Aliases: []string{"boxes"}, Usage: "read masks from `FILE`, or a folder of Pascal VOC's files"},
 			&cli.IntFlag{Name: "batch", Usage: "look at `N` pictures at once", Value: 8},
 			&cli.BoolFlag{Name: "strict", Usage: "end with exit code 3 if a picture couldn't be decoded"},
@@ -114,20 +115,16 @@ func (c *call) maskOptions() (pipeline.MaskOptions, error) {
 		least := c.Float64("min-confidence")
 		opt.MinConfidence = &least
 	}
-	opt.Open.Version = version()
 	var err error
-	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
+	if opt.Open, err = c.openOptions(); err != nil {
 		return opt, err
 	}
 	if c.IsSet("size") {
 		if c.IsSet("image-size") {
 			return opt, usagef("--size and --image-size are the same: give one")
 		}
-		if opt.Open.Convert.ImageSize, err = parseSize("size", "pixels, as in 224 or 224x320", c.String("size")); err != nil {
-			return opt, err
-		}
+		opt.Open.Convert.ImageSize, err = parseSize("size", "pixels, as in 224 or 224x320", c.String("size"))
 	}
-	opt.Open.Find, err = c.findOptions()
 	return opt, err
 }
 

@@ -66,10 +66,7 @@ func trace(c *call) error {
 	if opt.Steps < 0 {
 		return usagef("--steps %d: expected 0 or more", opt.Steps)
 	}
-	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
-		return err
-	}
-	if opt.Open.Find, err = c.findOptions(); err != nil {
+	if opt.Open, err = c.openOptions(); err != nil {
 		return err
 	}
 	if err := exist(opt.Model); err != nil {

@@ -35,8 +35,8 @@ func tree(t testing.TB, classes, perClass int) []Sample {
 	return samples
 }
 
-// digests runs an epoch from a step, and condenses each batch to a string.
-func digests(t testing.TB, samples []Sample, o Options, epoch, step int) []string {
+// begin opens a loader and an epoch of it, from a step.
+func begin(t testing.TB, samples []Sample, o Options, epoch, step int) (*Loader, *Epoch) {
 	t.Helper()
 	l, err := NewLoader(samples, o)
 	if err != nil {
@@ -46,7 +46,14 @@ func digests(t testing.TB, samples []Sample, o Options, epoch, step int) []strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close()
+	t.Cleanup(e.Close)
+	return l, e
+}
+
+// digests runs an epoch from a step, and condenses each batch to a string.
+func digests(t testing.TB, samples []Sample, o Options, epoch, step int) []string {
+	t.Helper()
+	_, e := begin(t, samples, o, epoch, step)
 	var out []string
 	for {
 		b, err := e.Next()
@@ -153,15 +160,7 @@ func TestPixelsAreThoseOfTheTransformInTheCallersMemory(t *testing.T) {
 	for i := range o.Slots[0].Images {
 		o.Slots[0].Images[i] = 99 // left over from another use
 	}
-	l, err := NewLoader(samples, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := l.Epoch(context.Background(), 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
+	_, e := begin(t, samples, o, 0, 0)
 	plane := 16 * 24
 	for step, count := range []int{2, 1} {
 		b, err := e.Next()
@@ -280,15 +279,7 @@ func TestCorruptImagesAreReportedOnceAndReplacedByTheNextGoodOne(t *testing.T) {
 // first returns the error with which an epoch ends.
 func first(t *testing.T, samples []Sample, o Options) error {
 	t.Helper()
-	l, err := NewLoader(samples, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := l.Epoch(context.Background(), 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
+	_, e := begin(t, samples, o, 0, 0)
 	for {
 		b, err := e.Next()
 		if err != nil {

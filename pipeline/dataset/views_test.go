@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"context"
 	"errors"
 	"os"
 	"slices"
@@ -13,15 +12,7 @@ import (
 // firstBatch is the memory of the first batch's views.
 func firstBatch(t *testing.T, samples []Sample, o Options) (views [][]float32, replaced []bool) {
 	t.Helper()
-	l, err := NewLoader(samples, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := l.Epoch(context.Background(), 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
+	l, e := begin(t, samples, o, 0, 0)
 	b, err := e.Next()
 	if err != nil {
 		t.Fatal(err)
@@ -84,15 +75,7 @@ func TestPicturesThatCannotBeReadAreLeftOutWhereAskedFor(t *testing.T) {
 		t.Errorf("replaced %v", replaced)
 	}
 	o.Border, o.LeaveOut = 0, false
-	l, err := NewLoader(samples, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	epoch, err := l.Epoch(context.Background(), 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer epoch.Close()
+	_, epoch := begin(t, samples, o, 0, 0)
 	_, err = epoch.Next()
 	if e := (*picture.Error)(nil); !errors.As(err, &e) || e.Path != samples[1].ImagePath {
 		t.Errorf("%v", err)

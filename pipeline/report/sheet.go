@@ -65,8 +65,7 @@ func (s Sheet) draw() (drawnSheet, error) {
 func dataURI(img image.Image) (template.URL, error) {
 	var b bytes.Buffer
 	kind := "image/png"
-	enc := png.Encoder{CompressionLevel: png.BestCompression}
-	if err := enc.Encode(&b, img); err != nil {
+	if err := png.Encode(&b, img); err != nil {
 		return "", fmt.Errorf("encoding a picture as PNG: %w", err)
 	}
 	if b.Len() > largePNG {

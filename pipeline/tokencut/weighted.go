@@ -12,15 +12,20 @@ func newWeightedGraph(features []float32, n, width int, tau float64) (*graph, er
 	if err != nil {
 		return nil, err
 	}
-	tokens := blas32.General{Rows: n, Cols: width, Stride: width, Data: unit}
-	cosines := blas32.General{Rows: n, Cols: n, Stride: n, Data: make([]float32, n*n)}
-	blas32.Gemm(blas.NoTrans, blas.Trans, 1, tokens, tokens, 0, cosines)
+	cosines := make([]float32, n*n) // those of a token with the ones before it
+	const block = 64
+	for first := 0; first < n; first += block {
+		end := min(first+block, n)
+		rows := blas32.General{Rows: end - first, Cols: width, Stride: width, Data: unit[first*width:]}
+		columns := blas32.General{Rows: end, Cols: width, Stride: width, Data: unit}
+		blas32.Gemm(blas.NoTrans, blas.Trans, 1, rows, columns, 0, blas32.General{Rows: end - first, Cols: end, Stride: n, Data: cosines[first*n:]})
+	}
 	g := &graph{n: n, weights: make([]float64, n*n), degree: make([]float64, n)}
 	for i := range n {
 		sum := 0.0
 		for j := range n {
 			// of two roundings of one cosine the same is taken on both sides
-			w := max(0, float64(cosines.Data[max(i, j)*n+min(i, j)])-tau)
+			w := max(0, float64(cosines[max(i, j)*n+min(i, j)])-tau)
 			g.weights[i*n+j] = w
 			sum += w
 		}

@@ -8,7 +8,7 @@ import (
 // TestWeightedCutSolvesItsDefinition puts the vector and the value into
 // (D-A)v = λDv, with A from the cosines as they are defined.
 func TestWeightedCutSolvesItsDefinition(t *testing.T) {
-	const rows, columns, width, tau = 5, 6, 4, 0.3
+	const rows, columns, width, tau = 9, 10, 4, 0.3 // more than one block of rows
 	const n = rows * columns
 	features := make([]float32, n*width)
 	for i := range features {

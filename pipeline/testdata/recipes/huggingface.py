@@ -34,6 +34,11 @@ def write(name, make, export, attention="eager", prefix=1, pool="token", image=I
     export(model, d + "/model.onnx", image, **kw)
 
 
+def save(make, name):
+    """Writes the checkpoint of a case's file beside it."""
+    make("eager").model.save_pretrained(folder(name) + "/weights")
+
+
 class Pair(torch.nn.Module):
     """A whole CLIP model, as Optimum exports it for zero-shot classification."""
 
@@ -88,6 +93,7 @@ class Resampled(torch.nn.Module):
 if __name__ == "__main__":
     vit = small(hf.ViTForImageClassification, hf.ViTConfig)
     write("hf-vit-eager-17", vit, torchscript, opset=17, names=OPTIMUM)
+    save(vit, "hf-vit-eager-17")
     write("hf-vit-sdpa-14", vit, torchscript, "sdpa", opset=14, names=OPTIMUM)
     write("hf-vit-eager-dynamo-18", vit, dynamo, names=OPTIMUM)
     write("hf-vit-sdpa-dynamo-23", vit, dynamo, "sdpa", opset=23, names=OPTIMUM)
@@ -99,6 +105,7 @@ if __name__ == "__main__":
     write("hf-deit-teacher-17", deit, torchscript, "sdpa", opset=17, prefix=2)
     beit = small(hf.BeitForImageClassification, hf.BeitConfig, image_size=12, use_relative_position_bias=True, layer_scale_init_value=0.1)
     write("hf-beit-17", beit, torchscript, image=(3, 12, 12), pool="avg")
+    save(beit, "hf-beit-17")
     write("hf-beit-dynamo-18", beit, dynamo, image=(3, 12, 12), pool="avg", dynamic=False)
     dino2 = small(hf.Dinov2ForImageClassification, hf.Dinov2Config, image_size=12, mlp_ratio=2)
     write("hf-dinov2-17", dino2, torchscript, "sdpa", image=(3, 12, 12))
@@ -119,6 +126,7 @@ if __name__ == "__main__":
         return Logits(randomize(load(hf.SiglipForImageClassification, c, attention)))
 
     write("hf-clip-17", clip, torchscript, image=(3, 12, 12), pool="avg", prefix=1)
+    save(clip, "hf-clip-17")
     write("hf-clip-sdpa-dynamo-18", clip, dynamo, "sdpa", image=(3, 12, 12), pool="avg", prefix=1)
     write("hf-siglip-17", siglip, torchscript, image=(3, 12, 12), pool="avg", prefix=0)
     write_pair("../towers/hf-clip-17")

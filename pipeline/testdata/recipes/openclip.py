@@ -4,6 +4,7 @@ import sys
 
 import torch
 from open_clip.transformer import VisionTransformer
+from safetensors.torch import save_file
 
 sys.path.insert(0, os.path.dirname(__file__))
 from exporters import dynamo, torchscript  # noqa: E402
@@ -35,6 +36,7 @@ if __name__ == "__main__":
         case(model, d + "/case.safetensors", image=IMAGE, pool="avg" if kw else "token")
         export(model, d + "/model.onnx", IMAGE, opset=opset)
     model = randomize(ZeroShot())
+    save_file(model.state_dict(), folder("openclip-17") + "/weights.safetensors", metadata={"num_heads": "2"})
     d = folder("openclip-one-dynamo-20")
     case(model, d + "/case.safetensors", image=IMAGE)
     dynamo(model, d + "/model.onnx", IMAGE, opset=20, pictures=1)

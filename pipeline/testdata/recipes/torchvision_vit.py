@@ -2,6 +2,7 @@
 import os
 import sys
 
+from safetensors.torch import save_file
 from torchvision.models.vision_transformer import VisionTransformer
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -17,6 +18,7 @@ if __name__ == "__main__":
         d = folder(name)
         case(model, d + "/case.safetensors", image=IMAGE)
         export(model, d + "/model.onnx", IMAGE, opset=opset)
+    save_file(model.state_dict(), folder("torchvision-17") + "/weights.safetensors", metadata={"num_heads": "2"})
     d = folder("torchvision-one-17")
     case(model, d + "/case.safetensors", image=IMAGE, batch=3)
     torchscript(model, d + "/model.onnx", IMAGE, opset=17, pictures=1)
