@@ -19,6 +19,10 @@ type Document struct {
 	dir  string // where its external data is, "" if nowhere
 	root *message
 
+	skeleton *skeleton     // what isn't read yet, nil for nothing
+	absent   map[int64]int // see parser
+	sketch   bool          // decoding goes without numbers
+
 	loaded  map[string]*dataFile // external files read so far
 	used    map[string][]extent  // where tensors lie in them, once one is read
 	patches map[*message]*patch  // external tensors given new data
@@ -33,10 +37,36 @@ func ReadDocument(path string) (*Document, error) {
 		return nil, err
 	}
 	defer s.file.Close()
-	if err := s.fill(); err != nil {
+	d, err := s.parse()
+	if err != nil {
 		return nil, err
 	}
-	return parseDocument(s.data, path, filepath.Dir(path), fileLimits)
+	return d, d.fill()
+}
+
+// parse parses what has been read of a file.
+func (s *skeleton) parse() (*Document, error) {
+	path := s.file.Name()
+	p := &parser{data: s.data, limits: fileLimits, holes: s.at, absent: map[int64]int{}}
+	d, err := p.document(path, filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	if s.broken { // which the parser would have found too
+		return nil, &FormatError{File: path, Offset: int64(s.pos), Problem: "it is no protobuf from here on", Hint: "is the download incomplete?"}
+	}
+	d.skeleton, d.absent = s, p.absent
+	return d, nil
+}
+
+// fill reads what isn't read yet.
+func (d *Document) fill() error {
+	if d.skeleton == nil {
+		return nil
+	}
+	err := d.skeleton.fill()
+	d.skeleton, d.absent = nil, nil
+	return err
 }
 
 // open opens a file and reads its skeleton.
@@ -126,10 +156,14 @@ func parseDocument(data []byte, path, dir string, l limits) (*Document, error) {
 		return nil, tooBig(path, int64(len(data)), l)
 	}
 	p := &parser{data: data, limits: l}
-	root, err := p.message("ModelProto", 0, uint64(len(data)), len(data), 1)
+	return p.document(path, dir)
+}
+
+func (p *parser) document(path, dir string) (*Document, error) {
+	root, err := p.message("ModelProto", 0, uint64(len(p.data)), len(p.data), 1)
 	if err != nil {
 		err.File = path
-		hintFor(err, data)
+		hintFor(err, p.data)
 		return nil, err
 	}
 	return &Document{path: path, dir: dir, root: root, loaded: map[string]*dataFile{}, patches: map[*message]*patch{}}, nil
@@ -170,15 +204,12 @@ func ReadModel(path string) (*Model, *Document, error) {
 		return nil, nil, err
 	}
 	defer s.file.Close()
-	d, err := parseDocument(s.data, path, filepath.Dir(path), fileLimits)
+	d, err := s.parse()
 	if err != nil {
 		return nil, nil, err
 	}
 	m, err := d.Model()
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := s.fill(); err != nil {
 		return nil, nil, err
 	}
 	return m, d, nil

@@ -49,6 +49,8 @@ type parser struct {
 	data   []byte
 	limits limits
 	fields int
+	holes  map[int]hole  // parts of data that aren't there, by their start
+	absent map[int64]int // the fields in which they are, by their pos, and the scalars there
 }
 
 // message parses data[start:end]. Where end lies beyond stop, what there is is
@@ -100,6 +102,9 @@ func (p *parser) count(start, stop int) int {
 
 // run is the end of the scalar fields that follow, at next, under the same tag.
 func (p *parser) run(tag []byte, wire protowire.Type, next, stop int) int {
+	if h, ok := p.holes[next]; ok {
+		return h.end
+	}
 	for wire != protowire.BytesType && wire != protowire.StartGroupType && bytes.HasPrefix(p.data[next:stop], tag) {
 		n := protowire.ConsumeFieldValue(0, wire, p.data[next+len(tag):stop])
 		if n < 0 {
@@ -126,6 +131,9 @@ func (p *parser) field(m *message, pos, stop, depth int) (f field, next int, err
 		}
 		f.head = p.data[pos:at:at]
 		next = p.run(f.head, wire, at+n, stop)
+		if h, ok := p.holes[at+n]; ok {
+			p.absent[f.pos] = h.count + 1
+		}
 		f.body = p.data[at:next:next]
 		return f, next, nil
 	}
@@ -149,6 +157,9 @@ func (p *parser) field(m *message, pos, stop, depth int) (f field, next int, err
 	}
 	if info.msg == "" && length > p.limits.name && identifiers[info.name] {
 		return f, 0, &FormatError{Offset: int64(at), Problem: fmt.Sprintf("a name of %d bytes, at most %d are read", length, p.limits.name)}
+	}
+	if h, ok := p.holes[at]; ok {
+		p.absent[f.pos] = h.count
 	}
 	next = at + int(length)
 	f.head, f.body = p.data[pos:at:at], p.data[at:next:next]
