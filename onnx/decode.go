@@ -9,25 +9,29 @@ import (
 )
 
 // Model decodes the document, with its external data. Tensors refer to the
-// document's bytes where they can. Every failure is a *FormatError. Large and
-// external data are read last, when nothing but themselves can be wrong.
+// document's bytes where they can. Every failure is a *FormatError.
 func (d *Document) Model() (*Model, error) {
-	if d.skeleton != nil || len(d.root.externals()) > 0 {
-		d.sketch = true
-		_, err := d.model()
-		d.sketch = false
-		if err != nil {
-			return nil, d.fail(err)
+	if len(d.root.externals()) > 0 {
+		if err := d.structure(); err != nil {
+			return nil, err
 		}
-	}
-	if err := d.fill(); err != nil {
-		return nil, err
 	}
 	m, err := d.model()
 	if err != nil {
 		return nil, d.fail(err)
 	}
 	return m, nil
+}
+
+// structure looks for what is wrong with the model without large and external
+// data, of which it checks the sizes.
+func (d *Document) structure() error {
+	d.sketch = true
+	defer func() { d.sketch = false }()
+	if _, err := d.model(); err != nil {
+		return d.fail(err)
+	}
+	return nil
 }
 
 func (d *Document) model() (*Model, error) {

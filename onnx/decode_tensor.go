@@ -63,7 +63,7 @@ func (d *Document) weigh(t *message, out *Tensor, size int64) error {
 		return err
 	}
 	if raw := t.last(tensorRaw, protowire.BytesType); raw != nil {
-		return out.holds("raw_data", int64(len(raw.body)), size)
+		return out.holds("raw_data", int64(d.length(raw)), size)
 	}
 	num, fixed, width := typedField(out.Type)
 	source := schema["TensorProto"][num].name
@@ -78,6 +78,14 @@ func damaged(source string) error {
 	return fmt.Errorf("%s is damaged: its bytes are no list of numbers", source)
 }
 
+// length is that of a field's body, which need not be there.
+func (d *Document) length(f *field) int {
+	if h, ok := d.absent[f.pos]; ok {
+		return h.end - h.start
+	}
+	return len(f.body)
+}
+
 // scalars counts the numbers of a repeated field, each of fixed bytes or a
 // varint. It returns false if the field is no list of them.
 func (d *Document) scalars(m *message, num protowire.Number, fixed int) (count int, ok bool) {
@@ -87,12 +95,13 @@ func (d *Document) scalars(m *message, num protowire.Number, fixed int) (count i
 			continue
 		}
 		packed := f.wire == protowire.BytesType
-		n, absent := d.absent[f.pos]
+		h, absent := d.absent[f.pos]
+		n, length := h.count, d.length(f)
 		switch {
-		case fixed > 0 && packed && len(f.body)%fixed == 0:
-			n = len(f.body) / fixed
+		case fixed > 0 && packed && length%fixed == 0:
+			n = length / fixed
 		case fixed > 0 && f.wire == wireOf(fixed):
-			n = (len(f.body) + len(f.head)) / (fixed + len(f.head))
+			n = (length + len(f.head)) / (fixed + len(f.head))
 		case fixed == 0 && absent && n >= 0 && (packed || f.wire == protowire.VarintType):
 		case fixed == 0 && !absent && (packed || f.wire == protowire.VarintType):
 			if !f.varints(func(uint64) { n++ }) {

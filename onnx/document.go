@@ -19,9 +19,8 @@ type Document struct {
 	dir  string // where its external data is, "" if nowhere
 	root *message
 
-	skeleton *skeleton     // what isn't read yet, nil for nothing
-	absent   map[int64]int // see parser
-	sketch   bool          // decoding goes without numbers
+	sketch bool           // decoding goes without large and external data
+	absent map[int64]hole // where such data lie that weren't read, see parser
 
 	loaded  map[string]*dataFile // external files read so far
 	used    map[string][]extent  // where tensors lie in them, once one is read
@@ -37,17 +36,20 @@ func ReadDocument(path string) (*Document, error) {
 		return nil, err
 	}
 	defer s.file.Close()
-	d, err := s.parse()
+	if _, err := s.parse(); err != nil {
+		return nil, err
+	}
+	data, err := s.whole()
 	if err != nil {
 		return nil, err
 	}
-	return d, d.fill()
+	return parseDocument(data, path, filepath.Dir(path), fileLimits)
 }
 
 // parse parses what has been read of a file.
 func (s *skeleton) parse() (*Document, error) {
 	path := s.file.Name()
-	p := &parser{data: s.data, limits: fileLimits, holes: s.at, absent: map[int64]int{}}
+	p := &parser{sparse: s, size: s.size, limits: fileLimits, absent: map[int64]hole{}}
 	d, err := p.document(path, filepath.Dir(path))
 	if err != nil {
 		return nil, err
@@ -55,18 +57,8 @@ func (s *skeleton) parse() (*Document, error) {
 	if s.broken { // which the parser would have found too
 		return nil, &FormatError{File: path, Offset: int64(s.pos), Problem: "it is no protobuf from here on", Hint: "is the download incomplete?"}
 	}
-	d.skeleton, d.absent = s, p.absent
+	d.absent = p.absent
 	return d, nil
-}
-
-// fill reads what isn't read yet.
-func (d *Document) fill() error {
-	if d.skeleton == nil {
-		return nil
-	}
-	err := d.skeleton.fill()
-	d.skeleton, d.absent = nil, nil
-	return err
 }
 
 // open opens a file and reads its skeleton.
@@ -96,7 +88,7 @@ func open(path string) (s *skeleton, err error) {
 		err.File = path
 		return nil, err
 	}
-	return readSkeleton(f, info.Size())
+	return readSkeleton(f, info.Size(), smallestHole)
 }
 
 // skim looks for the end of what a large file says it holds, so that one that is
@@ -155,15 +147,14 @@ func parseDocument(data []byte, path, dir string, l limits) (*Document, error) {
 	if int64(len(data)) > l.bytes {
 		return nil, tooBig(path, int64(len(data)), l)
 	}
-	p := &parser{data: data, limits: l}
-	return p.document(path, dir)
+	return newParser(data, l).document(path, dir)
 }
 
 func (p *parser) document(path, dir string) (*Document, error) {
-	root, err := p.message("ModelProto", 0, uint64(len(p.data)), len(p.data), 1)
+	root, err := p.message("ModelProto", 0, uint64(p.size), p.size, 1)
 	if err != nil {
 		err.File = path
-		hintFor(err, p.data)
+		hintFor(err, p.from(0, p.size))
 		return nil, err
 	}
 	return &Document{path: path, dir: dir, root: root, loaded: map[string]*dataFile{}, patches: map[*message]*patch{}}, nil
@@ -205,7 +196,17 @@ func ReadModel(path string) (*Model, *Document, error) {
 	}
 	defer s.file.Close()
 	d, err := s.parse()
+	if err == nil && len(s.at) > 0 {
+		err = d.structure()
+	}
 	if err != nil {
+		return nil, nil, err
+	}
+	data, err := s.whole()
+	if err != nil {
+		return nil, nil, err
+	}
+	if d, err = parseDocument(data, path, filepath.Dir(path), fileLimits); err != nil {
 		return nil, nil, err
 	}
 	m, err := d.Model()

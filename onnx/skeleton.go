@@ -8,33 +8,38 @@ import (
 	"io"
 	"math/bits"
 	"os"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// skeleton is a file read without the large values in it, numbers and texts,
-// which are zeros until fill reads them: what else is wrong with a model is
-// found before they take memory and time.
+// skeleton is a file without the large values in it, numbers and texts: what
+// else is wrong with a model is found before these take memory and time.
 type skeleton struct {
-	file   *os.File
-	in     *bufio.Reader
-	data   []byte
-	pos    int          // up to where data has been read or left out
-	kept   int          // bytes that have been read
-	holes  []hole       // in order
-	at     map[int]hole // the same by their start
-	broken bool         // it is no protobuf from pos on, as the parser explains
+	file     *os.File
+	in       *bufio.Reader
+	size     int
+	smallest int    // from how many bytes on a value is left out
+	pos      int    // up to where the file has been read or passed over
+	data     []byte // what has been read
+	pieces   []kept // where that lies in the file, in order
+	last     int    // the piece that was asked for last
+	at       map[int]hole
+	broken   bool // it is no protobuf from pos on, as the parser explains
 }
 
+// kept is a part of a file between two holes.
+type kept struct{ pos, from, to int } // its place, and data[from:to]
+
 // hole is a part of a file that is left out: a field's content, or what follows
-// the first elements of a run.
+// the first element of a run.
 type hole struct {
 	start, end int
 	count      int // varints in it, -1 where it is no list of them or that isn't asked
 }
 
 const (
-	// smallestHole is from how many bytes on a value is left out.
+	// smallestHole is from how many bytes on a value of a file is left out.
 	smallestHole = 1 << 10
 	// longestPath is how long the texts of external_data may be.
 	longestPath = 4 << 10
@@ -46,12 +51,12 @@ const (
 // errShapeless ends the walk through a file that isn't protobuf.
 var errShapeless = errors.New("not the fields that the schema expects")
 
-func readSkeleton(f *os.File, size int64) (*skeleton, error) {
-	s := &skeleton{file: f, in: bufio.NewReaderSize(f, 1<<14), data: make([]byte, size), at: map[int]hole{}}
-	err := s.message("ModelProto", len(s.data), 1)
+func readSkeleton(f *os.File, size int64, smallest int) (*skeleton, error) {
+	s := &skeleton{file: f, smallest: smallest, in: bufio.NewReaderSize(f, 1<<14), size: int(size), data: make([]byte, 0, min(size, maxKept)), pieces: []kept{{}}, at: map[int]hole{}}
+	err := s.message("ModelProto", s.size, 1)
 	if errors.Is(err, errShapeless) {
 		s.broken = true
-		head, _ := s.in.Peek(min(2*binary.MaxVarintLen64, len(s.data)-s.pos))
+		head, _ := s.in.Peek(min(s.in.Size(), s.size-s.pos))
 		err = s.read(len(head))
 	}
 	if e := (*FormatError)(nil); err != nil && !errors.As(err, &e) {
@@ -98,7 +103,7 @@ func (s *skeleton) message(kind string, end, depth int) error {
 			err = s.message(inner, s.pos+int(length), depth+1)
 		case length > uint64(end-s.pos):
 			err = errShapeless
-		case int(length) > longest(kind, num):
+		case int(length) > s.longest(kind, num):
 			err = s.leaveOut(kind, num, int(length))
 		default:
 			err = s.read(int(length))
@@ -112,7 +117,7 @@ func (s *skeleton) message(kind string, end, depth int) error {
 
 // longest is up to how many bytes of a field are read at once: of names all that
 // the parser lets pass, and of dims all.
-func longest(kind string, num protowire.Number) int {
+func (s *skeleton) longest(kind string, num protowire.Number) int {
 	switch {
 	case identifiers[schema[kind][num].name]:
 		return int(fileLimits.name)
@@ -121,38 +126,57 @@ func longest(kind string, num protowire.Number) int {
 	case kind == "StringStringEntryProto":
 		return longestPath
 	}
-	return smallestHole - 1
+	return s.smallest - 1
 }
 
 func (s *skeleton) read(n int) error {
-	if s.kept += n; s.kept > maxKept {
+	at := len(s.data)
+	if at+n > maxKept {
 		return &FormatError{File: s.file.Name(), Offset: int64(s.pos), Problem: fmt.Sprintf("more than %d bytes besides the numbers", maxKept),
 			Hint: "a Vision Transformer has far fewer"}
 	}
-	_, err := io.ReadFull(s.in, s.data[s.pos:s.pos+n])
+	s.data = s.data[:at+n]
+	_, err := io.ReadFull(s.in, s.data[at:])
 	s.pos += n
+	s.pieces[len(s.pieces)-1].to = at + n
 	return err
+}
+
+// pass notes that the file was passed over up to a hole's end.
+func (s *skeleton) pass(h hole) {
+	s.pos = h.end
+	s.at[h.start] = h
+	s.pieces = append(s.pieces, kept{h.end, len(s.data), len(s.data)})
+}
+
+// from is what there is of the file from pos on, up to stop or the next hole.
+func (s *skeleton) from(pos, stop int) []byte {
+	p := s.pieces[s.last]
+	if pos < p.pos || pos > p.pos+p.to-p.from {
+		i, exact := slices.BinarySearchFunc(s.pieces, pos, func(p kept, pos int) int { return p.pos - pos })
+		if !exact {
+			i--
+		}
+		s.last, p = i, s.pieces[i]
+	}
+	start := min(p.from+pos-p.pos, p.to)
+	return s.data[start:min(start+stop-pos, p.to)]
 }
 
 // leaveOut passes over a field's content. Varints are counted, as their number
 // can't be told from their length.
 func (s *skeleton) leaveOut(kind string, num protowire.Number, n int) error {
 	h := hole{start: s.pos, end: s.pos + n, count: -1}
-	s.pos = h.end
-	defer func() {
-		s.holes = append(s.holes, h)
-		s.at[h.start] = h
-	}()
+	defer func() { s.pass(h) }()
 	if kind == "TensorProto" && (num == tensorInt32s || num == tensorInt64s || num == tensorUint64s) {
 		var err error
 		h.count, err = countVarints(s.in, n)
 		return err
 	}
 	if n <= s.in.Buffered() {
-		_, err := s.in.Discard(n)
-		return err
+		return discard(s.in, n)
 	}
-	_, err := s.file.Seek(int64(s.pos), io.SeekStart)
+	_, err := s.file.Seek(int64(h.end), io.SeekStart)
 	s.in.Reset(s.file)
 	return err
 }
@@ -197,31 +221,30 @@ func discard(r *bufio.Reader, n int) error {
 
 // run passes over the scalars that follow under the same tag. Few are read.
 func (s *skeleton) run(kind string, num protowire.Number, tag string, wire protowire.Type, end int) error {
-	if wire == protowire.StartGroupType || kind == "TensorProto" && num == tensorDims {
-		return nil // which message reads one by one
+	numbers := kind == "TensorProto" && num != tensorDims || kind == "AttributeProto"
+	if !numbers || !schema[kind][num].many {
+		return nil // message reads them one by one
 	}
 	h := hole{start: s.pos, end: s.pos}
-	for s.pos < end {
-		b, _ := s.in.Peek(min(smallestHole+2*binary.MaxVarintLen64, end-s.pos))
-		if b, _ = s.in.Peek(min(s.in.Buffered(), end-s.pos)); len(b) == 0 {
+	for h.end < end {
+		b, _ := s.in.Peek(min(s.smallest+2*binary.MaxVarintLen64, end-h.end))
+		if b, _ = s.in.Peek(min(s.in.Buffered(), end-h.end)); len(b) == 0 {
 			break
 		}
 		n, count := leadingRun(b, tag, wire)
-		if h.end == h.start && n < smallestHole {
+		if h.end == h.start && n < s.smallest {
 			return s.read(n)
 		}
 		if n == 0 {
 			break
 		}
-		s.pos += n
-		h.end, h.count = s.pos, h.count+count
+		h.end, h.count = h.end+n, h.count+count
 		if err := discard(s.in, n); err != nil {
 			return err
 		}
 	}
 	if h.end > h.start {
-		s.holes = append(s.holes, h)
-		s.at[h.start] = h
+		s.pass(h)
 	}
 	return nil
 }
@@ -251,12 +274,14 @@ func leadingRun(b []byte, tag string, wire protowire.Type) (n, count int) {
 	return n, count
 }
 
-// fill reads what was left out, into the bytes that fields refer to.
-func (s *skeleton) fill() error {
-	for _, h := range s.holes {
-		if _, err := s.file.ReadAt(s.data[h.start:h.end], int64(h.start)); err != nil {
-			return fmt.Errorf("read model %s: %w", s.file.Name(), err)
-		}
+// whole reads the file with all that is in it.
+func (s *skeleton) whole() ([]byte, error) {
+	if len(s.at) == 0 {
+		return s.data, nil
 	}
-	return nil
+	data := make([]byte, s.size)
+	if _, err := s.file.ReadAt(data, 0); err != nil {
+		return nil, fmt.Errorf("read model %s: %w", s.file.Name(), err)
+	}
+	return data, nil
 }

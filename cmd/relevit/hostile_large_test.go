@@ -160,7 +160,7 @@ func bulkyModels() []hostile {
 	add("data outside, some beyond", "beyond the end", model(join2(data("w", "large.bin", "0", 1<<27), data("v", "large.bin", "536870916", 1<<27), says(node("Neg", "x", "y")))), large)
 	add("data outside, some missing", "missing", model(join2(data("w", "large.bin", "0", 1<<28), data("v", "other.bin", "0", 1), says(node("Neg", "x", "y")))), large)
 	add("data outside, some short", "beyond the end", model(join2(data("w", "large.bin", "0", 1<<28), data("v", "w.bin", "0", 2), says(node("Neg", "x", "y")))), large, write("w.bin", "1234"))
-	add("10^8 dims", "besides the numbers", model(join2(gaps{{zeros: 100 << 20}}.holding(1), says(node("Neg", "x", "y"))).holding(5)))
+	add("10^8 dims", "initializer", model(join2(gaps{{zeros: 100 << 20}}.holding(1), says(node("Neg", "x", "y"))).holding(5)))
 	add("a name of 300 MB", "a name of", model(join2(gaps{{zeros: 300 << 20}}.holding(1)).holding(1)))
 	names := gaps{}
 	for range 6000 {
