@@ -38,7 +38,7 @@ var (
 )
 
 func hostileFiles() []hostile {
-	return slices.Concat(hostileCheckpoints(), hostileModels(), bulkyModels(), bulkyCheckpoints(), hostileTexts(), hostilePictures())
+	return slices.Concat(hostileCheckpoints(), hostileModels(), bulkyModels(), bulkyCheckpoints(), bulkyPictures(), hostileTexts(), hostilePictures())
 }
 
 // hostileTexts are configurations and tables.

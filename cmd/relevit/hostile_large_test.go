@@ -3,9 +3,11 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -102,7 +104,9 @@ func bulks() map[string]struct{ whole, short gaps } {
 		return joined(says(field(2, "bulk"), field(4, "Constant")), joined(says(field(1, attr)), value).holding(5)).holding(1)
 	}
 	float32s := string(protowire.AppendTag(nil, 7, protowire.Fixed32Type)) + "1234"
-	tensorOf := func(dims int64) gaps { return joined(says(number(1, dims), number(2, 1)), zeros(4, 300<<20)).holding(5) }
+	tensorOf := func(dims int64) gaps {
+		return joined(says(number(1, dims), number(2, 1)), zeros(4, 300<<20)).holding(5)
+	}
 	const n = 300 << 20
 	return map[string]struct{ whole, short gaps }{
 		"float_data":            {bulk(1, n/4, zeros(4, n)), bulk(1, n/4+1, zeros(4, n))},
@@ -295,5 +299,91 @@ func bulkyCheckpoints() []hostile {
 		add(fmt.Sprintf("npz cut at %d %%", percent), "bad.npz", incomplete, arrays("1"), cutAt("bad.npz", percent))
 		add(fmt.Sprintf("safetensors cut at %d %%", percent), "bad.safetensors", incomplete, tensors("bad.safetensors", fmt.Sprintf("%d,%d", n, n+4), says("1234")), cutAt("bad.safetensors", percent))
 	}
+	return out
+}
+
+// bulkyPictures are pictures of hundreds of megabytes, packed or unpacked, that
+// are cut off.
+func bulkyPictures() []hostile {
+	le, be := binary.LittleEndian, binary.BigEndian
+	var out []hostile
+	add := func(name, message string, make ...func(string) error) {
+		file := "bad." + strings.Fields(name)[0]
+		table := func(row string) func(string) error { return write("t.csv", "image,mask,label\n"+row) }
+		out = append(out, hostile{name: "bulk/" + name, file: file, says: file + "|" + message, make: both(append(make, table(file+",mask.png,1\n"))...),
+			commands: readingPictures[:1], runtime: true})
+		if len(out)%3 == 0 && file != "bad.jpg" {
+			out = append(out, hostile{name: "bulk/mask/" + name, file: file, says: file + "|" + message, make: both(append(make, table("00005.png,"+file+",1\n"))...),
+				commands: []string{readingMasks}, leaves: true, runtime: true})
+		}
+	}
+	cut := func(name string, picture gaps, percents ...int64) {
+		file := "bad." + strings.Fields(name)[0]
+		for _, p := range percents {
+			add(fmt.Sprintf("%s cut at %d %%", name, p), "truncated", picture.write(file), cutAt(file, p))
+		}
+	}
+	const w, h = 12_000, 8_000 // 288 MB in RGB
+	chunk := func(kind, content string) string {
+		return string(be.AppendUint32(nil, uint32(len(content)))) + kind + content + string(be.AppendUint32(nil, crc32.ChecksumIEEE([]byte(kind+content))))
+	}
+	png := says("\x89PNG\r\n\x1a\n", chunk("IHDR", string(be.AppendUint32(be.AppendUint32(nil, w), h))+"\x08\x02\x00\x00\x00"))
+	for idat := (gap{text: chunk("IDAT", strings.Repeat("\x00", 1<<20))}); png.size() < 250<<20; {
+		png = append(png, idat)
+	}
+	png = append(png, gap{text: chunk("IEND", "")})
+	cut("png", png, 2, 50, 99)
+	add("png with a byte changed", "checksum", png.write("bad.png"), damaged("bad.png", 2<<20))
+
+	gif := says("GIF89a", string(le.AppendUint16(le.AppendUint16(nil, w), h)), "\x80\x00\x00", "123456", ",\x00\x00\x00\x00", string(le.AppendUint16(le.AppendUint16(nil, w), h)), "\x00\x02")
+	for blocks := (gap{text: strings.Repeat("\xff"+strings.Repeat("\x00", 255), 1<<12)}); gif.size() < 250<<20; {
+		gif = append(gif, blocks)
+	}
+	cut("gif", append(gif, gap{text: "\x00;"}), 3, 50, 99)
+
+	head := func(depth uint16, compression uint32) string {
+		b := append([]byte("BM"), make([]byte, 8)...)
+		b = le.AppendUint32(le.AppendUint32(le.AppendUint32(le.AppendUint32(b, 54+1024), 40), w), h)
+		return string(append(le.AppendUint32(le.AppendUint16(le.AppendUint16(b, 1), depth), compression), make([]byte, 20+1024)...))
+	}
+	cut("bmp", joined(says(head(24, 0)), gaps{{zeros: 3 * w * h}}), 4, 50, 99)
+	cut("bmp of runs", says(head(8, 1), strings.Repeat(strings.Repeat("\xfa\x07", w/250)+"\x00\x00", h), "\x00\x01"), 50, 99)
+
+	data := joined(says("\x2f", string(le.AppendUint32(nil, w-1|(h-1)<<14))), gaps{{zeros: 250 << 20}})
+	cut("webp", joined(says("RIFF", string(le.AppendUint32(nil, uint32(data.size()+12))), "WEBPVP8L", string(le.AppendUint32(nil, uint32(data.size())))), data), 5, 50, 99)
+
+	strip := func(rows int) string {
+		var b bytes.Buffer
+		z, err := zlib.NewWriterLevel(&b, zlib.BestSpeed)
+		if err == nil {
+			_, err = io.CopyN(z, zero{}, int64(3*w*rows))
+		}
+		if err := errors.Join(err, z.Close()); err != nil {
+			panic(err)
+		}
+		return b.String()
+	}
+	tiff := func(compression uint32, strip gaps) gaps {
+		tags := le.AppendUint16([]byte("II*\x00\x08\x00\x00\x00"), 8)
+		for _, t := range [][2]uint32{{256, w}, {257, h}, {258, 8}, {259, compression}, {262, 2}, {273, 8 + 2 + 8*12}, {277, 3}, {279, uint32(strip.size())}} {
+			tags = le.AppendUint32(le.AppendUint32(le.AppendUint16(le.AppendUint16(tags, uint16(t[0])), 4), 1), t[1])
+		}
+		return joined(says(string(tags)), strip)
+	}
+	cut("tiff", tiff(8, says(strip(h))), 50, 99)
+	cut("tiff uncompressed", tiff(1, gaps{{zeros: 3 * w * h}}), 50, 99)
+
+	// A block of JPEG takes two bits: no difference from the last one, and no more.
+	segment := func(marker byte, content string) string {
+		return "\xff" + string([]byte{marker}) + string(be.AppendUint16(nil, uint16(len(content)+2))) + content
+	}
+	tables := segment(0xdb, "\x00"+strings.Repeat("\x01", 64))
+	for _, class := range []string{"\x00", "\x10"} {
+		tables += segment(0xc4, class+"\x01"+strings.Repeat("\x00", 15)+"\x00")
+	}
+	size := string(be.AppendUint16(be.AppendUint16([]byte{8}, h), w)) + "\x01\x01\x11\x00"
+	blocks := w / 8 * h / 8 / 4
+	cut("jpg", says("\xff\xd8", tables, segment(0xc0, size), segment(0xda, "\x01\x01\x00\x00\x3f\x00"), strings.Repeat("\x00", blocks), "\xff\xd9"), 50, 99)
+	cut("jpg progressive", joined(says("\xff\xd8", tables, segment(0xc2, size), segment(0xda, "\x01\x01\x00\x00\x00\x00")), gaps{{zeros: 250 << 20}}, says("\xff\xd9")), 50, 99)
 	return out
 }

@@ -218,9 +218,14 @@ func (f *format) check(r io.ReaderAt, size int64) error {
 	return checkStated(config.Width, config.Height, f.name, f.densest, f.blank, int(size))
 }
 
+// explain says what an early end means. It never wraps io.EOF, by which callers
+// know the end of their own list.
 func explain(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the file is truncated: %w", err)
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("the file is truncated: %w", io.ErrUnexpectedEOF)
 	}
 	return err
 }

@@ -164,6 +164,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(sample(f, 17, 9, false))
 	f.Add(sample(f, 9, 17, true))
 	f.Add([]byte{0xff, 0xd8, 0xff, 0xd9})
+	open := sample(f, 33, 17, false)
+	f.Add(open[:len(open)-2])
 	for _, name := range []string{"progressive-420-restart", "ycck-progressive", "baseline-444-restart"} {
 		data, err := os.ReadFile("testdata/" + name + ".jpg")
 		if err != nil {
@@ -179,6 +181,9 @@ func FuzzDecode(f *testing.F) {
 		img, err := Decode(data, nil)
 		if err == nil && len(img.Pix) != img.Width*img.Height*img.Channels {
 			t.Fatalf("%+v has %d samples", img.Config, len(img.Pix))
+		}
+		if checked := Check(bytes.NewReader(data), int64(len(data))); err == nil && checked != nil {
+			t.Fatalf("it decodes, but looks cut off: %v", checked)
 		}
 	})
 }
