@@ -49,8 +49,8 @@ func FuzzSkeleton(f *testing.F) {
 			w.float(tensorFloats, float32(i))
 		}
 	})))
+	path := filepath.Join(f.TempDir(), "model.onnx")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		path := filepath.Join(t.TempDir(), "model.onnx")
 		if err := os.WriteFile(path, data, 0o666); err != nil {
 			t.Fatal(err)
 		}
