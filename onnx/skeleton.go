@@ -227,8 +227,9 @@ func (s *skeleton) run(kind string, num protowire.Number, tag string, wire proto
 	}
 	h := hole{start: s.pos, end: s.pos}
 	for h.end < end {
-		b, _ := s.in.Peek(min(s.smallest+2*binary.MaxVarintLen64, end-h.end))
-		if b, _ = s.in.Peek(min(s.in.Buffered(), end-h.end)); len(b) == 0 {
+		s.in.Peek(min(s.smallest+2*binary.MaxVarintLen64, end-h.end)) // so much at least, where there is as much
+		b, _ := s.in.Peek(min(s.in.Buffered(), end-h.end))
+		if len(b) == 0 {
 			break
 		}
 		n, count := leadingRun(b, tag, wire)
