@@ -36,8 +36,10 @@ func ReadDocument(path string) (*Document, error) {
 		return nil, err
 	}
 	defer s.file.Close()
-	if _, err := s.parse(); err != nil {
-		return nil, err
+	if !s.complete() {
+		if _, err := s.parse(); err != nil {
+			return nil, err
+		}
 	}
 	data, err := s.whole()
 	if err != nil {
@@ -195,18 +197,21 @@ func ReadModel(path string) (*Model, *Document, error) {
 		return nil, nil, err
 	}
 	defer s.file.Close()
-	d, err := s.parse()
-	if err == nil && len(s.at) > 0 {
-		err = d.structure()
-	}
-	if err != nil {
-		return nil, nil, err
+	if !s.complete() {
+		sketch, err := s.parse()
+		if err == nil {
+			err = sketch.structure()
+		}
+		if err != nil {
+			return nil, nil, err
+		}
 	}
 	data, err := s.whole()
 	if err != nil {
 		return nil, nil, err
 	}
-	if d, err = parseDocument(data, path, filepath.Dir(path), fileLimits); err != nil {
+	d, err := parseDocument(data, path, filepath.Dir(path), fileLimits)
+	if err != nil {
 		return nil, nil, err
 	}
 	m, err := d.Model()

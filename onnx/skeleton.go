@@ -45,14 +45,15 @@ const (
 	longestPath = 4 << 10
 	// maxKept bounds what remains: the largest Vision Transformers' graphs, with
 	// the traces that PyTorch writes beside each node, take a tenth.
-	maxKept = 32 << 20
+	maxKept     = 32 << 20
+	usuallyKept = 1 << 20
 )
 
 // errShapeless ends the walk through a file that isn't protobuf.
 var errShapeless = errors.New("not the fields that the schema expects")
 
 func readSkeleton(f *os.File, size int64, smallest int) (*skeleton, error) {
-	s := &skeleton{file: f, smallest: smallest, in: bufio.NewReaderSize(f, 1<<14), size: int(size), data: make([]byte, 0, min(size, maxKept)), pieces: []kept{{}}, at: map[int]hole{}}
+	s := &skeleton{file: f, smallest: smallest, in: bufio.NewReaderSize(f, 1<<14), size: int(size), data: make([]byte, 0, min(size, usuallyKept)), pieces: []kept{{}}, at: map[int]hole{}}
 	err := s.message("ModelProto", s.size, 1)
 	if errors.Is(err, errShapeless) {
 		s.broken = true
@@ -134,6 +135,9 @@ func (s *skeleton) read(n int) error {
 	if at+n > maxKept {
 		return &FormatError{File: s.file.Name(), Offset: int64(s.pos), Problem: fmt.Sprintf("more than %d bytes besides the numbers", maxKept),
 			Hint: "a Vision Transformer has far fewer"}
+	}
+	if at+n > cap(s.data) { // once: steps would leave as much behind, and this takes what is written only
+		s.data = append(make([]byte, 0, maxKept), s.data...)
 	}
 	s.data = s.data[:at+n]
 	_, err := io.ReadFull(s.in, s.data[at:])
@@ -275,9 +279,12 @@ func leadingRun(b []byte, tag string, wire protowire.Type) (n, count int) {
 	return n, count
 }
 
+// complete reports whether nothing is left out.
+func (s *skeleton) complete() bool { return len(s.at) == 0 && !s.broken }
+
 // whole reads the file with all that is in it.
 func (s *skeleton) whole() ([]byte, error) {
-	if len(s.at) == 0 {
+	if s.complete() {
 		return s.data, nil
 	}
 	data := make([]byte, s.size)
