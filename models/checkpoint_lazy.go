@@ -31,6 +31,9 @@ func openNumPy(path string) (*Checkpoint, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if err := f.Check(); err != nil {
+		return nil, err
+	}
 	c := &Checkpoint{Path: path, Format: FormatNumPy, Metadata: map[string]string{}}
 	return c, c.fill(f.Names(), f.Tensor)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/relevit/relevit/models/safetensors"
+	"github.com/relevit/relevit/models/torchfile"
 	"github.com/relevit/relevit/onnx"
 )
 
@@ -43,6 +44,9 @@ func openIndex(path string) (*Checkpoint, error) {
 		return nil, err
 	}
 	dir := filepath.Dir(path)
+	if err := x.check(path); err != nil {
+		return nil, err
+	}
 	c := &Checkpoint{Path: path, tensors: map[string]*onnx.Tensor{}}
 	var sums strings.Builder
 	fmt.Fprintf(&sums, "%s  %s\n", hexSum(text), filepath.Base(path))
@@ -56,31 +60,76 @@ func openIndex(path string) (*Checkpoint, error) {
 			c.Format, c.Nesting, c.Metadata = part.Format, part.Nesting, part.Metadata
 		}
 		for _, name := range x.shards[shard] {
-			if c.tensors[name] = part.tensors[name]; c.tensors[name] == nil {
-				return nil, &Error{Path: path, Problem: fmt.Sprintf("it says that tensor %s lies in %s, and it isn't there", name, shard), Advice: "download both files again"}
-			}
+			c.tensors[name] = part.tensors[name]
 		}
 	}
 	c.names, c.SHA256 = x.names, hexSum([]byte(sums.String()))
 	return c, nil
 }
 
-func openShard(dir, name string) (*Checkpoint, error) {
-	if err := confined(dir, name); err != nil {
-		return nil, err
+// check checks that all files are there and describe the tensors that the index
+// says, before the data of any are read.
+func (x *index) check(path string) error {
+	for _, shard := range slices.Sorted(maps.Keys(x.shards)) {
+		names, err := namesInShard(filepath.Dir(path), shard)
+		if err != nil {
+			return err
+		}
+		there := map[string]bool{}
+		for _, name := range names {
+			there[name] = true
+		}
+		for _, name := range x.shards[shard] {
+			if !there[name] {
+				return &Error{Path: path, Problem: fmt.Sprintf("it says that tensor %s lies in %s, and it isn't there", name, shard), Advice: "download both files again"}
+			}
+		}
 	}
-	path := filepath.Join(dir, name)
-	k, err := sniff(path)
+	return nil
+}
+
+func namesInShard(dir, name string) ([]string, error) {
+	k, err := sniffShard(dir, name)
 	if err != nil {
 		return nil, err
 	}
-	switch k {
-	case kindSafetensors:
-		return openSafetensors(path)
-	case kindTorch:
-		return openTorch(path)
+	path := filepath.Join(dir, name)
+	if k == kindSafetensors {
+		f, err := safetensors.Describe(path)
+		if err != nil {
+			return nil, err
+		}
+		return f.Names(), nil
 	}
-	return nil, &Error{Path: path, Problem: "this is no file of weights, and an index leads to it", Advice: "download it again"}
+	f, err := torchfile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return f.Names(), f.Close()
+}
+
+func openShard(dir, name string) (*Checkpoint, error) {
+	k, err := sniffShard(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	if k == kindSafetensors {
+		return openSafetensors(filepath.Join(dir, name))
+	}
+	return openTorch(filepath.Join(dir, name))
+}
+
+// sniffShard tells the kind of a file in a folder to which an index leads.
+func sniffShard(dir, name string) (kind, error) {
+	if err := confined(dir, name); err != nil {
+		return kindUnknown, err
+	}
+	path := filepath.Join(dir, name)
+	k, err := sniff(path)
+	if err == nil && k != kindSafetensors && k != kindTorch {
+		err = &Error{Path: path, Problem: "this is no file of weights, and an index leads to it", Advice: "download it again"}
+	}
+	return k, err
 }
 
 // parseIndex reads {"metadata": {...}, "weight_map": {tensor: file, ...}}.

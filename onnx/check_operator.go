@@ -32,7 +32,7 @@ func (a Attr) kind() string {
 	case []string:
 		return "S"
 	case Opaque:
-		p := &parser{data: v, limits: fileLimits}
+		p := newParser(v, fileLimits)
 		proto, err := p.message("AttributeProto", 0, uint64(len(v)), len(v), 1)
 		if err != nil || proto.text(attrRef) != "" {
 			return ""

@@ -4,16 +4,34 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Model decodes the document, with its external data. Tensors refer to the
 // document's bytes where they can. Every failure is a *FormatError.
 func (d *Document) Model() (*Model, error) {
+	if len(d.root.externals()) > 0 {
+		if err := d.structure(); err != nil {
+			return nil, err
+		}
+	}
 	m, err := d.model()
 	if err != nil {
 		return nil, d.fail(err)
 	}
 	return m, nil
+}
+
+// structure looks for what is wrong with the model without large and external
+// data, of which it checks the sizes.
+func (d *Document) structure() error {
+	d.sketch = true
+	defer func() { d.sketch = false }()
+	if _, err := d.model(); err != nil {
+		return d.fail(err)
+	}
+	return nil
 }
 
 func (d *Document) model() (*Model, error) {
@@ -32,8 +50,8 @@ func (d *Document) model() (*Model, error) {
 			Hint: "is the download incomplete?"}
 	}
 	m := &Model{
-		IRVersion: r.number(modelIR), Producer: r.text(modelProducer), ProducerVersion: r.text(modelProducerVersion),
-		Domain: r.text(modelDomain), ModelVersion: r.number(modelVersion), Doc: r.text(modelDoc),
+		IRVersion: r.number(modelIR), Producer: d.text(r, modelProducer), ProducerVersion: d.text(r, modelProducerVersion),
+		Domain: r.text(modelDomain), ModelVersion: r.number(modelVersion), Doc: d.text(r, modelDoc),
 	}
 	for _, o := range r.subs(modelOpsets) {
 		m.Opsets = append(m.Opsets, Opset{o.text(opsetDomain), o.number(opsetVersion)})
@@ -42,7 +60,7 @@ func (d *Document) model() (*Model, error) {
 		m.Opsets = []Opset{{"", 1}}
 	}
 	for _, kv := range r.subs(modelMetadata) {
-		m.Metadata = append(m.Metadata, KV{kv.text(entryKey), kv.text(entryValue)})
+		m.Metadata = append(m.Metadata, KV{d.text(kv, entryKey), d.text(kv, entryValue)})
 	}
 	for _, f := range r.subs(modelFunctions) {
 		m.Functions = append(m.Functions, qualified(f.text(functionDomain), f.text(functionName)))
@@ -58,6 +76,14 @@ func (d *Document) model() (*Model, error) {
 	}
 	m.Graph = g
 	return m, nil
+}
+
+// text returns a text that may be large and is of no use to a sketch.
+func (d *Document) text(m *message, num protowire.Number) string {
+	if d.sketch {
+		return ""
+	}
+	return m.text(num)
 }
 
 // qualified is the name of an operator or function with its domain, if that
@@ -84,7 +110,7 @@ type graphDecoder struct {
 // become its inputs.
 func (d *Document) decode(proto *message, outer []string) (*Graph, error) {
 	dec := &graphDecoder{doc: d, proto: proto, g: NewGraph(proto.text(graphName)), values: map[string]*Value{}}
-	dec.g.Doc = proto.text(graphDoc)
+	dec.g.Doc = d.text(proto, graphDoc)
 	if s := proto.subs(graphSparse); len(s) > 0 {
 		return nil, faultAt(s[0], "sparse_initializer", "sparse initializers aren't supported: store them as dense tensors")
 	}
@@ -149,7 +175,10 @@ func (d *graphDecoder) inits() error {
 		}
 		v := d.values[name]
 		if v == nil {
-			v = &Value{Name: name, Type: data.Type, Shape: data.Shape(), Elems: elemsOf(data)}
+			v = &Value{Name: name, Type: data.Type, Shape: data.Shape()}
+			if !d.doc.sketch {
+				v.Elems = elemsOf(data)
+			}
 			if err := d.declare(v, t, where); err != nil {
 				return err
 			}
@@ -183,7 +212,7 @@ func (d *graphDecoder) nodes() error {
 		return faultAt(d.proto, "graph", "more than %d nodes; a Vision Transformer has far fewer", maxNodes)
 	}
 	for _, p := range d.proto.subs(graphNode) {
-		n := &Node{Name: p.text(nodeName), Op: p.text(nodeOp), Domain: p.text(nodeDomain), Doc: p.text(nodeDoc)}
+		n := &Node{Name: p.text(nodeName), Op: p.text(nodeOp), Domain: p.text(nodeDomain), Doc: d.doc.text(p, nodeDoc)}
 		if n.Domain == "ai.onnx" {
 			n.Domain = ""
 		}

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -9,9 +10,20 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
+var errNoFloats = errors.New("its numbers are no floats")
+
 // attr decodes an AttributeProto. Kinds that the IR has no type for become Opaque.
 func (d *Document) attr(a *message) (Attr, error) {
 	out := Attr{Name: a.text(attrName)}
+	if kind := a.attrKind(); d.sketch && (kind != attrIsTensor || a.text(attrRef) != "") {
+		if kind == attrIsFloats {
+			_, ok := d.scalars(a, attrFloats, 4)
+			if !ok {
+				return out, errNoFloats
+			}
+		}
+		return out, nil
+	}
 	if a.text(attrRef) != "" {
 		out.Value = a.opaque()
 		return out, nil
@@ -85,7 +97,7 @@ func (m *message) floats(num protowire.Number) ([]float32, error) {
 		}
 		raw, ok := f.elements(4, 4)
 		if !ok {
-			return nil, fmt.Errorf("its numbers are no floats")
+			return nil, errNoFloats
 		}
 		for ; len(raw) >= 4; raw = raw[4:] {
 			out = append(out, math.Float32frombits(binary.LittleEndian.Uint32(raw)))

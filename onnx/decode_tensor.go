@@ -31,6 +31,9 @@ func (d *Document) tensor(t *message) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.sketch {
+		return out, d.weigh(t, out, size)
+	}
 	source := "raw_data"
 	if isExternal(t) {
 		source = "external data"
@@ -43,10 +46,73 @@ func (d *Document) tensor(t *message) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(out.Raw)) != size {
-		return nil, fmt.Errorf("%s has %d bytes, %v%v needs %d", source, len(out.Raw), out.Type, out.Shape(), size)
+	return out, out.holds(source, int64(len(out.Raw)), size)
+}
+
+func (t *Tensor) holds(source string, found, size int64) error {
+	if found != size {
+		return fmt.Errorf("%s has %d bytes, %v%v needs %d", source, found, t.Type, t.Shape(), size)
 	}
-	return out, nil
+	return nil
+}
+
+// weigh checks that a tensor's data, which need not be read yet, are of its size.
+func (d *Document) weigh(t *message, out *Tensor, size int64) error {
+	if isExternal(t) {
+		_, err := d.locate(t, size)
+		return err
+	}
+	if raw := t.last(tensorRaw, protowire.BytesType); raw != nil {
+		return out.holds("raw_data", int64(d.length(raw)), size)
+	}
+	num, fixed, width := typedField(out.Type)
+	source := schema["TensorProto"][num].name
+	count, ok := d.scalars(t, num, fixed)
+	if !ok {
+		return damaged(source)
+	}
+	return out.holds(source, int64(count*width), size)
+}
+
+func damaged(source string) error {
+	return fmt.Errorf("%s is damaged: its bytes are no list of numbers", source)
+}
+
+// length is that of a field's body, which need not be there.
+func (d *Document) length(f *field) int {
+	if h, ok := d.absent[f.pos]; ok {
+		return h.end - h.start
+	}
+	return len(f.body)
+}
+
+// scalars counts the numbers of a repeated field, each of fixed bytes or a
+// varint. It returns false if the field is no list of them.
+func (d *Document) scalars(m *message, num protowire.Number, fixed int) (count int, ok bool) {
+	for i := range m.fields {
+		f := &m.fields[i]
+		if f.num != num {
+			continue
+		}
+		packed := f.wire == protowire.BytesType
+		h, absent := d.absent[f.pos]
+		n, length := h.count, d.length(f)
+		switch {
+		case fixed > 0 && packed && length%fixed == 0:
+			n = length / fixed
+		case fixed > 0 && f.wire == wireOf(fixed):
+			n = (length + len(f.head)) / (fixed + len(f.head))
+		case fixed == 0 && absent && n >= 0 && (packed || f.wire == protowire.VarintType):
+		case fixed == 0 && !absent && (packed || f.wire == protowire.VarintType):
+			if !f.varints(func(uint64) { n++ }) {
+				return 0, false
+			}
+		default:
+			return 0, false
+		}
+		count += n
+	}
+	return count, true
 }
 
 // integers returns the elements of a repeated integer field, never nil.
@@ -91,7 +157,7 @@ func (m *message) typedData(t DType) (source string, raw []byte, err error) {
 		}
 		part, ok := f.elements(fixed, size)
 		if !ok {
-			return source, nil, fmt.Errorf("%s is damaged: its bytes are no list of numbers", source)
+			return source, nil, damaged(source)
 		}
 		switch {
 		case raw == nil:

@@ -19,6 +19,9 @@ type Document struct {
 	dir  string // where its external data is, "" if nowhere
 	root *message
 
+	sketch bool           // decoding goes without large and external data
+	absent map[int64]hole // where such data lie that weren't read, see parser
+
 	loaded  map[string]*dataFile // external files read so far
 	used    map[string][]extent  // where tensors lie in them, once one is read
 	patches map[*message]*patch  // external tensors given new data
@@ -33,10 +36,31 @@ func ReadDocument(path string) (*Document, error) {
 		return nil, err
 	}
 	defer s.file.Close()
-	if err := s.fill(); err != nil {
+	if !s.complete() {
+		if _, err := s.parse(); err != nil {
+			return nil, err
+		}
+	}
+	data, err := s.whole()
+	if err != nil {
 		return nil, err
 	}
-	return parseDocument(s.data, path, filepath.Dir(path), fileLimits)
+	return parseDocument(data, path, filepath.Dir(path), fileLimits)
+}
+
+// parse parses what has been read of a file.
+func (s *skeleton) parse() (*Document, error) {
+	path := s.file.Name()
+	p := &parser{sparse: s, size: s.size, limits: fileLimits, absent: map[int64]hole{}}
+	d, err := p.document(path, filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	if s.broken { // which the parser would have found too
+		return nil, &FormatError{File: path, Offset: int64(s.pos), Problem: "it is no protobuf from here on", Hint: "is the download incomplete?"}
+	}
+	d.absent = p.absent
+	return d, nil
 }
 
 // open opens a file and reads its skeleton.
@@ -66,7 +90,7 @@ func open(path string) (s *skeleton, err error) {
 		err.File = path
 		return nil, err
 	}
-	return readSkeleton(f, info.Size())
+	return readSkeleton(f, info.Size(), smallestHole)
 }
 
 // skim looks for the end of what a large file says it holds, so that one that is
@@ -125,11 +149,14 @@ func parseDocument(data []byte, path, dir string, l limits) (*Document, error) {
 	if int64(len(data)) > l.bytes {
 		return nil, tooBig(path, int64(len(data)), l)
 	}
-	p := &parser{data: data, limits: l}
-	root, err := p.message("ModelProto", 0, uint64(len(data)), len(data), 1)
+	return newParser(data, l).document(path, dir)
+}
+
+func (p *parser) document(path, dir string) (*Document, error) {
+	root, err := p.message("ModelProto", 0, uint64(p.size), p.size, 1)
 	if err != nil {
 		err.File = path
-		hintFor(err, data)
+		hintFor(err, p.from(0, p.size))
 		return nil, err
 	}
 	return &Document{path: path, dir: dir, root: root, loaded: map[string]*dataFile{}, patches: map[*message]*patch{}}, nil
@@ -170,15 +197,25 @@ func ReadModel(path string) (*Model, *Document, error) {
 		return nil, nil, err
 	}
 	defer s.file.Close()
-	d, err := parseDocument(s.data, path, filepath.Dir(path), fileLimits)
+	if !s.complete() {
+		sketch, err := s.parse()
+		if err == nil {
+			err = sketch.structure()
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	data, err := s.whole()
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := parseDocument(data, path, filepath.Dir(path), fileLimits)
 	if err != nil {
 		return nil, nil, err
 	}
 	m, err := d.Model()
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := s.fill(); err != nil {
 		return nil, nil, err
 	}
 	return m, d, nil

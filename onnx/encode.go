@@ -105,7 +105,7 @@ func (n *Node) checkCaptures() error {
 		if !ok {
 			continue
 		}
-		p := &parser{data: o, limits: fileLimits}
+		p := newParser(o, fileLimits)
 		proto, err := p.message("AttributeProto", 0, uint64(len(o)), len(o), 1)
 		if err != nil {
 			return fmt.Errorf("node %s, attribute %s: %w", n.Label(), a.Name, err)

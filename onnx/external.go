@@ -65,26 +65,38 @@ func (d *Document) external(t *message, size int64) ([]byte, error) {
 	if p := d.patches[t]; p != nil {
 		return p.data, nil
 	}
-	e, err := extentOf(t)
+	e, err := d.locate(t, size)
 	if err != nil {
 		return nil, err
 	}
-	if e.length >= 0 && e.length != size {
-		return nil, fmt.Errorf("external_data says %d bytes, type and dims need %d", e.length, size)
-	}
-	file, err := d.load(e.location)
-	if err != nil {
+	if err := d.load(e.location); err != nil {
 		return nil, err
 	}
-	if e.offset > file.size || size > file.size-e.offset {
-		return nil, fmt.Errorf("external data at %d+%d lies beyond the end of %s, which has %d bytes: is its download incomplete?",
-			e.offset, size, e.location, file.size)
-	}
-	data, ok := file.at(e.offset, size)
+	data, ok := d.loaded[e.location].at(e.offset, size)
 	if !ok {
 		return nil, errors.New("external_data is given in parts, expected it in one")
 	}
 	return data, nil
+}
+
+// locate is where an external tensor's data lie, size bytes within their file.
+func (d *Document) locate(t *message, size int64) (extent, error) {
+	e, err := extentOf(t)
+	if err != nil {
+		return e, err
+	}
+	if e.length >= 0 && e.length != size {
+		return e, fmt.Errorf("external_data says %d bytes, type and dims need %d", e.length, size)
+	}
+	file, err := d.find(e.location)
+	if err != nil {
+		return e, err
+	}
+	if e.offset > file.size || size > file.size-e.offset {
+		return e, fmt.Errorf("external data at %d+%d lies beyond the end of %s, which has %d bytes: is its download incomplete?",
+			e.offset, size, e.location, file.size)
+	}
+	return e, nil
 }
 
 // maxExternal is how many bytes of external data are read: as much as four
@@ -95,7 +107,8 @@ const maxExternal = 1 << 36
 // file may be far larger, or have holes.
 type dataFile struct {
 	size   int64
-	pieces []piece // in order, apart from each other
+	used   []extent // what is to be read, nil once it is
+	pieces []piece  // in order, apart from each other
 }
 
 type piece struct {
@@ -120,9 +133,9 @@ func (f *dataFile) at(offset, size int64) (data []byte, ok bool) {
 	return p.data[from : from+size : from+size], true
 }
 
-// load reads what tensors use of a file of external data, once. It never leaves
-// the model's folder.
-func (d *Document) load(location string) (*dataFile, error) {
+// find looks at a file of external data, once, and checks how much of it tensors
+// use. It never leaves the model's folder.
+func (d *Document) find(location string) (*dataFile, error) {
 	if file := d.loaded[location]; file != nil {
 		return file, nil
 	}
@@ -136,21 +149,37 @@ func (d *Document) load(location string) (*dataFile, error) {
 		return nil, fmt.Errorf("external data: %w", err)
 	}
 	file := &dataFile{size: info.Size()}
-	used, total := d.usedOf(location, file.size), int64(0)
-	for _, u := range used {
+	file.used = d.usedOf(location, file.size)
+	total := int64(0)
+	for _, u := range file.used {
 		if total += u.length; total > maxExternal {
 			return nil, fmt.Errorf("tensors use more than %d bytes of the external data %s", int64(maxExternal), location)
 		}
 	}
-	for _, u := range used {
+	d.loaded[location] = file
+	return file, nil
+}
+
+// load reads what tensors use of a file of external data, once.
+func (d *Document) load(location string) error {
+	file := d.loaded[location]
+	if file.used == nil {
+		return nil
+	}
+	f, err := d.openExternal(location)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, u := range file.used {
 		data := make([]byte, u.length)
 		if _, err := f.ReadAt(data, u.offset); err != nil {
-			return nil, fmt.Errorf("external data %s: %w", location, err)
+			return fmt.Errorf("external data %s: %w", location, err)
 		}
 		file.pieces = append(file.pieces, piece{u.offset, data})
 	}
-	d.loaded[location] = file
-	return file, nil
+	file.used = nil
+	return nil
 }
 
 // usedOf lists where tensors' data lie in a file of size bytes, in order, and

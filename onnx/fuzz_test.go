@@ -3,8 +3,10 @@ package onnx
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -33,6 +35,47 @@ func FuzzParseDocument(f *testing.F) {
 			t.Errorf("%x came back as %x", data, d.Bytes())
 		case err != nil && !errors.As(err, &fe):
 			t.Errorf("%v is no FormatError", err)
+		}
+	})
+}
+
+// FuzzSkeleton looks for a file that is refused before its values are read, but
+// not by its whole content, or for another reason where it isn't protobuf.
+func FuzzSkeleton(f *testing.F) {
+	seed(f)
+	f.Add(file(sub(graphInit, number(tensorDims, 40), number(tensorType, 7), text(tensorName, "w"), text(tensorInt64s, strings.Repeat("\x81\x01", 40)))))
+	f.Add(file(sub(graphInit, number(tensorDims, 9), number(tensorType, 1), text(tensorName, "w"), func(w *parts) {
+		for i := range 9 {
+			w.float(tensorFloats, float32(i))
+		}
+	})))
+	path := filepath.Join(f.TempDir(), "model.onnx")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		in, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		d, want := parseDocument(data, path, "", fileLimits)
+		s, err := readSkeleton(in, int64(len(data)), 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sketch, got := s.parse()
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("%v, from the whole content %v", got, want)
+		}
+		if want != nil {
+			return
+		}
+		sketch.dir = ""
+		if err := sketch.structure(); err != nil {
+			if _, want := d.Model(); want == nil {
+				t.Errorf("%v, from the whole content no error", err)
+			}
 		}
 	})
 }

@@ -47,8 +47,31 @@ var identifiers = map[string]bool{"name": true, "input": true, "output": true, "
 
 type parser struct {
 	data   []byte
+	size   int // of the file
 	limits limits
 	fields int
+	sparse *skeleton      // stands for data where that isn't there
+	absent map[int64]hole // the fields whose body has a hole, by their pos
+}
+
+func newParser(data []byte, l limits) *parser {
+	return &parser{data: data, size: len(data), limits: l}
+}
+
+// from is what there is of the file from pos on, up to stop or the next hole.
+func (p *parser) from(pos, stop int) []byte {
+	if p.sparse != nil {
+		return p.sparse.from(pos, stop)
+	}
+	return p.data[pos:stop]
+}
+
+// hole is the one that begins at pos, if there is one.
+func (p *parser) hole(pos int) (h hole, ok bool) {
+	if p.sparse != nil {
+		h, ok = p.sparse.at[pos]
+	}
+	return h, ok
 }
 
 // message parses data[start:end]. Where end lies beyond stop, what there is is
@@ -85,23 +108,29 @@ func (p *parser) message(kind string, start int, end uint64, stop, depth int) (*
 func (p *parser) count(start, stop int) int {
 	count := 0
 	for pos := start; pos < stop && count <= p.limits.fields; count++ {
-		num, wire, n := protowire.ConsumeTag(p.data[pos:stop])
+		num, wire, n := protowire.ConsumeTag(p.from(pos, stop))
 		if n < 0 {
 			break
 		}
 		at := pos + n
-		if n = protowire.ConsumeFieldValue(num, wire, p.data[at:stop]); n < 0 {
+		if n = p.value(num, wire, at, stop); n < 0 {
 			break
 		}
-		pos = p.run(p.data[pos:at], wire, at+n, stop)
+		pos = p.run(p.from(pos, at), wire, at+n, stop)
 	}
 	return count
 }
 
 // run is the end of the scalar fields that follow, at next, under the same tag.
 func (p *parser) run(tag []byte, wire protowire.Type, next, stop int) int {
-	for wire != protowire.BytesType && wire != protowire.StartGroupType && bytes.HasPrefix(p.data[next:stop], tag) {
-		n := protowire.ConsumeFieldValue(0, wire, p.data[next+len(tag):stop])
+	if wire == protowire.BytesType || wire == protowire.StartGroupType {
+		return next
+	}
+	if h, ok := p.hole(next); ok {
+		return h.end
+	}
+	for bytes.HasPrefix(p.from(next, stop), tag) {
+		n := protowire.ConsumeFieldValue(0, wire, p.from(next+len(tag), stop))
 		if n < 0 {
 			break
 		}
@@ -113,23 +142,28 @@ func (p *parser) run(tag []byte, wire protowire.Type, next, stop int) int {
 // field parses the field of m at pos.
 func (p *parser) field(m *message, pos, stop, depth int) (f field, next int, err *FormatError) {
 	f.pos = int64(pos)
-	num, wire, n := protowire.ConsumeTag(p.data[pos:stop])
+	num, wire, n := protowire.ConsumeTag(p.from(pos, stop))
 	if n < 0 {
 		return f, 0, p.broken(pos, stop, "field tag", n)
 	}
 	f.num, f.wire = num, wire
 	at := pos + n
 	if wire != protowire.BytesType {
-		n := protowire.ConsumeFieldValue(num, wire, p.data[at:stop])
+		n := protowire.ConsumeFieldValue(num, wire, p.from(at, stop))
 		if n < 0 {
 			return f, 0, p.broken(at, stop, "value", n)
 		}
-		f.head = p.data[pos:at:at]
+		f.head = p.slice(pos, at)
 		next = p.run(f.head, wire, at+n, stop)
-		f.body = p.data[at:next:next]
+		if h, ok := p.hole(at + n); ok {
+			h.start, h.count = at, h.count+1
+			p.absent[f.pos] = h
+		} else {
+			f.body = p.slice(at, next)
+		}
 		return f, next, nil
 	}
-	length, n := protowire.ConsumeVarint(p.data[at:stop])
+	length, n := protowire.ConsumeVarint(p.from(at, stop))
 	if n < 0 {
 		return f, 0, p.broken(at, stop, "length", n)
 	}
@@ -151,12 +185,35 @@ func (p *parser) field(m *message, pos, stop, depth int) (f field, next int, err
 		return f, 0, &FormatError{Offset: int64(at), Problem: fmt.Sprintf("a name of %d bytes, at most %d are read", length, p.limits.name)}
 	}
 	next = at + int(length)
-	f.head, f.body = p.data[pos:at:at], p.data[at:next:next]
+	f.head = p.slice(pos, at)
+	if h, ok := p.hole(at); ok {
+		p.absent[f.pos] = h
+	} else if f.sub == nil || p.sparse == nil {
+		f.body = p.slice(at, next)
+	}
 	return f, next, nil
 }
 
+// slice is the part of the file from start to end, which has no hole.
+func (p *parser) slice(start, end int) []byte {
+	b := p.from(start, end)
+	return b[:len(b):len(b)]
+}
+
+// value is the length of a value at pos, a negative code if it is broken.
+func (p *parser) value(num protowire.Number, wire protowire.Type, pos, stop int) int {
+	if wire != protowire.BytesType {
+		return protowire.ConsumeFieldValue(num, wire, p.from(pos, stop))
+	}
+	length, n := protowire.ConsumeVarint(p.from(pos, stop))
+	if n >= 0 && length > uint64(stop-pos-n) {
+		return -1
+	}
+	return n + int(length)
+}
+
 func (p *parser) short(at, stop int, length uint64, left int) *FormatError {
-	if stop < len(p.data) {
+	if stop < p.size {
 		return &FormatError{Offset: int64(at), Problem: fmt.Sprintf(
 			"the field says %d bytes, the message around it has only %d left", length, left), Hint: "the file is damaged"}
 	}
@@ -166,7 +223,7 @@ func (p *parser) short(at, stop int, length uint64, left int) *FormatError {
 
 func (p *parser) broken(at, stop int, what string, code int) *FormatError {
 	err := protowire.ParseError(code)
-	if err == io.ErrUnexpectedEOF && stop == len(p.data) {
+	if err == io.ErrUnexpectedEOF && stop == p.size {
 		return &FormatError{Offset: int64(at), Problem: "the file is truncated: it ends inside a " + what,
 			Hint: "is the download incomplete?"}
 	}

@@ -38,7 +38,7 @@ var (
 )
 
 func hostileFiles() []hostile {
-	return slices.Concat(hostileCheckpoints(), hostileModels(), hostileTexts(), hostilePictures())
+	return slices.Concat(hostileCheckpoints(), hostileModels(), bulkyModels(), bulkyCheckpoints(), bulkyPictures(), hostileTexts(), hostilePictures())
 }
 
 // hostileTexts are configurations and tables.
@@ -142,7 +142,7 @@ func hostileArchives() map[string]made {
 	return map[string]made{
 		"a bomb of 10 GB":          {"can't unpack", func() string { return string(deflated([]byte(zeros(1<<20)), 10<<30, 0, pkl)) }},
 		"a bomb of 128 MB":         {"zip bomb", func() string { return string(deflated([]byte(zeros(128<<20)), 128<<20, 0, "x.npy")) }},
-		"a bomb that says 1 byte":  {"x.npy", func() string { return string(deflated([]byte(zeros(128<<20)), 1, 0, "x.npy")) }},
+		"a bomb that says 1 byte":  {"no NumPy array", func() string { return string(deflated([]byte(zeros(128<<20)), 1, 0, "x.npy")) }},
 		"many bombs":               {"zip bomb", func() string { return string(deflated([]byte(zeros(1<<20)), 1<<20, 0, names(1000, "%d.npy")...)) }},
 		"a deflated pickle":        {"compressed", func() string { return string(deflated([]byte(zeros(1<<20)), 1<<20, 0, pkl)) }},
 		"an archive in an archive": {"no data.pkl", text(string(stored("x.zip", whole)))},

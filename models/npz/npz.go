@@ -21,7 +21,10 @@ import (
 const Magic = "\x93NUMPY"
 
 // maxHeader is the longest description of an array; real ones have 118 bytes.
-const maxHeader = 1 << 16
+const (
+	maxHeader   = 1 << 16
+	usualHeader = 1 << 9
+)
 
 // File is an opened archive of arrays, which are unpacked when they are asked
 // for.
@@ -88,6 +91,36 @@ func Parse(path string, r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
+// Check looks for what is wrong with the arrays before any is unpacked: their
+// descriptions and sizes, and the checksums of those that aren't compressed.
+func (f *File) Check() error {
+	for _, name := range f.names {
+		e := f.entries[name]
+		head, err := f.archive.Head(e, usualHeader)
+		if err != nil {
+			return err
+		}
+		at, err := headerEnd(head)
+		if err == nil && at > len(head) && int64(len(head)) < e.Size {
+			if head, err = f.archive.Head(e, int64(at)); err != nil {
+				return err
+			}
+		}
+		if err == nil {
+			err = checkHead(head, e.Size)
+		}
+		if err != nil {
+			return &Error{Path: f.Path, Array: name, Problem: err.Error()}
+		}
+	}
+	for _, name := range f.names {
+		if err := f.archive.Check(f.entries[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close lets go of the file.
 func (f *File) Close() error {
 	if f.file == nil {
@@ -119,39 +152,66 @@ func (f *File) Tensor(name string) (*onnx.Tensor, error) {
 // Array reads the content of a .npy file. A row-major little-endian array
 // shares its memory.
 func Array(data []byte) (*onnx.Tensor, error) {
-	if len(data) < len(Magic)+4 || !bytes.HasPrefix(data, []byte(Magic)) {
-		return nil, errors.New("it is no NumPy array")
+	h, at, err := describe(data)
+	if err != nil {
+		return nil, err
 	}
-	major, rest := data[len(Magic)], data[len(Magic)+2:]
-	length := uint64(binary.LittleEndian.Uint16(rest))
-	rest = rest[2:]
+	return h.array(data[at:])
+}
+
+// checkHead checks the beginning of a .npy file of size bytes.
+func checkHead(head []byte, size int64) error {
+	h, at, err := describe(head)
+	if err == nil {
+		_, _, err = h.fits(uint64(size) - uint64(at))
+	}
+	return err
+}
+
+// describe reads an array's description, behind which its elements begin.
+func describe(data []byte) (h *header, at int, err error) {
+	if at, err = headerEnd(data); err != nil {
+		return nil, 0, err
+	}
+	if at > len(data) {
+		return nil, 0, errors.New("it ends in its header")
+	}
+	begin := len(Magic) + 4
+	if data[len(Magic)] > 1 {
+		begin += 2
+	}
+	h, err = parseHeader(string(data[begin:at]))
+	return h, at, err
+}
+
+// headerEnd is where the description ends that begins an array.
+func headerEnd(data []byte) (int, error) {
+	if len(data) < len(Magic)+4 || !bytes.HasPrefix(data, []byte(Magic)) {
+		return 0, errors.New("it is no NumPy array")
+	}
+	major, begin := data[len(Magic)], len(Magic)+4
+	length := int64(binary.LittleEndian.Uint16(data[begin-2:]))
 	switch major {
 	case 1:
 	case 2, 3:
-		if len(rest) < 2 {
-			return nil, errors.New("it ends in its header")
+		if len(data) < begin+2 {
+			return 0, errors.New("it ends in its header")
 		}
-		length |= uint64(binary.LittleEndian.Uint16(rest)) << 16
-		rest = rest[2:]
+		length |= int64(binary.LittleEndian.Uint16(data[begin:])) << 16
+		begin += 2
 	default:
-		return nil, fmt.Errorf("its format is version %d; 1 to 3 are known", major)
+		return 0, fmt.Errorf("its format is version %d; 1 to 3 are known", major)
 	}
-	if length > maxHeader || length > uint64(len(rest)) {
-		return nil, fmt.Errorf("its header of %d bytes is too long", length)
+	if length > maxHeader {
+		return 0, fmt.Errorf("its header of %d bytes is too long", length)
 	}
-	h, err := parseHeader(string(rest[:length]))
-	if err != nil {
-		return nil, err
-	}
-	return h.array(rest[length:])
+	return begin + int(length), nil
 }
 
-// array checks an array's bytes and brings them into row-major little-endian
-// order.
-func (h *header) array(raw []byte) (*onnx.Tensor, error) {
-	t, big, err := elementType(h.descr)
-	if err != nil {
-		return nil, err
+// fits checks that an array takes so many bytes.
+func (h *header) fits(have uint64) (t onnx.DType, big bool, err error) {
+	if t, big, err = elementType(h.descr); err != nil {
+		return t, big, err
 	}
 	size := uint64(t.Size())
 	if slices.Contains(h.shape, 0) {
@@ -160,12 +220,22 @@ func (h *header) array(raw []byte) (*onnx.Tensor, error) {
 	for _, d := range h.shape {
 		hi, lo := bits.Mul64(size, uint64(d))
 		if hi != 0 || lo > 1<<62 {
-			return nil, fmt.Errorf("its shape %v is too large", h.shape)
+			return t, big, fmt.Errorf("its shape %v is too large", h.shape)
 		}
 		size = lo
 	}
-	if size != uint64(len(raw)) {
-		return nil, fmt.Errorf("shape %v of %v needs %d bytes, and %d are there", h.shape, t, size, len(raw))
+	if size != have {
+		return t, big, fmt.Errorf("shape %v of %v needs %d bytes, and %d are there", h.shape, t, size, have)
+	}
+	return t, big, nil
+}
+
+// array checks an array's bytes and brings them into row-major little-endian
+// order.
+func (h *header) array(raw []byte) (*onnx.Tensor, error) {
+	t, big, err := h.fits(uint64(len(raw)))
+	if err != nil {
+		return nil, err
 	}
 	out := &onnx.Tensor{Type: t, Dims: h.shape, Raw: raw}
 	if h.fortran && len(h.shape) > 1 {

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -119,6 +120,9 @@ func readAll(data []byte) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := f.Check(); err != nil {
+		return fmt.Errorf("all arrays were read, but Check says: %v", err) // without an exit code
 	}
 	return nil
 }

@@ -32,14 +32,31 @@ type File struct {
 // Open reads a whole file, its data only where its header fits them. Faults in
 // it are of type *Error.
 func Open(path string) (*File, error) {
-	f, err := open(path)
+	return read(path, func(f *File, in io.Reader, length int64) error {
+		data := make([]byte, length)
+		if _, err := io.ReadFull(in, data); err != nil {
+			return err
+		}
+		f.fill(data)
+		return nil
+	})
+}
+
+// Describe is like Open, but leaves the tensors without their data.
+func Describe(path string) (*File, error) {
+	return read(path, func(*File, io.Reader, int64) error { return nil })
+}
+
+// read reads a file's header, and leaves to more what length bytes follow.
+func read(path string, more func(f *File, in io.Reader, length int64) error) (*File, error) {
+	f, err := open(path, more)
 	if e := (*Error)(nil); err != nil && !errors.As(err, &e) {
 		return nil, fmt.Errorf("reading a safetensors file: %w", err)
 	}
 	return f, err
 }
 
-func open(path string) (*File, error) {
+func open(path string, more func(f *File, in io.Reader, length int64) error) (*File, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -68,12 +85,7 @@ func open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := make([]byte, info.Size()-8-n)
-	if _, err := io.ReadFull(file, data); err != nil {
-		return nil, err
-	}
-	f.fill(data)
-	return f, nil
+	return f, more(f, file, info.Size()-8-n)
 }
 
 // Names lists the tensors in the order of the file's header.

@@ -35,6 +35,7 @@ type Entry struct {
 	packed       int64
 	crc          uint32
 	header, data int64 // where the local header and the content begin
+	checked      bool  // the checksum is right
 }
 
 // Archive is an opened archive.
@@ -42,9 +43,10 @@ type Archive struct {
 	Path    string
 	Entries []*Entry // in the directory's order
 
-	file   io.ReaderAt
-	size   int64
-	byName map[string]*Entry
+	file    io.ReaderAt
+	size    int64
+	byName  map[string]*Entry
+	inflate io.ReadCloser // for Head, nil before its first use
 }
 
 // Error is a fault in an archive.
@@ -111,6 +113,48 @@ func (a *Archive) Section(e *Entry) (*io.SectionReader, error) {
 	return io.NewSectionReader(a.file, e.data, e.Size), nil
 }
 
+// Head unpacks the first n bytes of an entry, or as many as it has.
+func (a *Archive) Head(e *Entry, n int64) ([]byte, error) {
+	r := io.Reader(io.NewSectionReader(a.file, e.data, e.packed))
+	if !e.Stored {
+		if a.inflate == nil {
+			a.inflate = flate.NewReader(r)
+		} else if err := a.inflate.(flate.Resetter).Reset(r, nil); err != nil {
+			return nil, err
+		}
+		r = a.inflate
+	}
+	out := make([]byte, min(n, e.Size))
+	if _, err := io.ReadFull(r, out); err != nil {
+		return nil, a.packed(e, err)
+	}
+	return out, nil
+}
+
+func (a *Archive) packed(e *Entry, err error) error {
+	return &Error{Path: a.Path, Entry: e.Name, Problem: "it can't be unpacked", Err: err}
+}
+
+// Check checks a stored entry's checksum without taking memory for it. That of
+// a deflated one is left to Read.
+func (a *Archive) Check(e *Entry) error {
+	if !e.Stored {
+		return nil
+	}
+	sum := crc32.NewIEEE()
+	if _, err := io.Copy(sum, io.NewSectionReader(a.file, e.data, e.packed)); err != nil {
+		return a.packed(e, err)
+	}
+	return a.compare(e, sum.Sum32())
+}
+
+func (a *Archive) compare(e *Entry, sum uint32) error {
+	if e.checked = sum == e.crc; !e.checked {
+		return a.fail(e.Name, "its checksum is wrong: the file is damaged")
+	}
+	return nil
+}
+
 // Read unpacks an entry and checks its checksum.
 func (a *Archive) Read(e *Entry) ([]byte, error) {
 	out := make([]byte, e.Size)
@@ -119,15 +163,15 @@ func (a *Archive) Read(e *Entry) ([]byte, error) {
 		r = flate.NewReader(r)
 	}
 	if _, err := io.ReadFull(r, out); err != nil {
-		return nil, &Error{Path: a.Path, Entry: e.Name, Problem: "it can't be unpacked", Err: err}
+		return nil, a.packed(e, err)
 	}
 	if n, err := io.Copy(io.Discard, io.LimitReader(r, 1)); n != 0 || err != nil {
 		return nil, &Error{Path: a.Path, Entry: e.Name, Problem: fmt.Sprintf("it is longer than the %d bytes that the directory states", e.Size), Err: err}
 	}
-	if crc32.ChecksumIEEE(out) != e.crc {
-		return nil, a.fail(e.Name, "its checksum is wrong: the file is damaged")
+	if e.checked {
+		return out, nil
 	}
-	return out, nil
+	return out, a.compare(e, crc32.ChecksumIEEE(out))
 }
 
 func (a *Archive) bytes(at, n int64) ([]byte, error) {

@@ -1,6 +1,8 @@
 package picture
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"image"
@@ -70,13 +72,19 @@ func readBMPHeader(data []byte) (*bmpHeader, error) {
 	return b, nil
 }
 
-func decodeBMPConfig(data []byte) (image.Config, error) {
-	b, err := readBMPHeader(data)
+func decodeBMPConfig(r io.ReaderAt, size int64) (image.Config, error) {
+	b, err := bmpHeaderOf(r, size)
 	if err != nil {
 		return image.Config{}, err
 	}
 	return image.Config{Width: b.w, Height: b.h, ColorModel: color.RGBAModel}, nil
 }
+
+// runs reports whether the pixels are coded as run lengths.
+func (b *bmpHeader) runs() bool { return b.compression == bmpRLE8 || b.compression == bmpRLE4 }
+
+// stride is the bytes of a row.
+func (b *bmpHeader) stride() int { return (b.w*b.depth + 31) / 32 * 4 }
 
 // decodeBMP decodes what PIL does: 1, 4 and 8 bits with a palette, run lengths
 // included, 16 and 32 bits with masks, and 24. Alpha is not looked at.
@@ -89,10 +97,11 @@ func decodeBMP(data []byte) (image.Image, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	data = data[b.pixels:]
-	if b.compression == bmpRLE8 || b.compression == bmpRLE4 {
-		return b.unpackRuns(data)
+	if b.runs() {
+		img := image.NewPaletted(image.Rect(0, 0, b.w, b.h), b.palette)
+		return img, b.unpackRuns(bufio.NewReader(bytes.NewReader(data)), img)
 	}
-	stride := (b.w*b.depth + 31) / 32 * 4
+	stride := b.stride()
 	if len(data) < stride*(b.h-1)+(b.w*b.depth+7)/8 {
 		return nil, io.ErrUnexpectedEOF
 	}
@@ -144,65 +153,65 @@ func (b *bmpHeader) unmask(out []uint8, v uint32) {
 
 // unpackRuns decodes run lengths: a count and a colour, or 0 and a command: 0
 // ends the line, 1 the picture, 2 moves on, more are so many colours as they are.
-func (b *bmpHeader) unpackRuns(data []byte) (image.Image, error) {
-	img := image.NewPaletted(image.Rect(0, 0, b.w, b.h), b.palette)
+// Without an image it only looks for the end.
+func (b *bmpHeader) unpackRuns(r *bufio.Reader, img *image.Paletted) error {
 	x, y := 0, 0
-	set := func(index uint8) {
-		if x < b.w && y < b.h {
-			row := y
+	// set takes n colours that are packed as the file has them, as long as there
+	// are any: a run's are two in turn.
+	set := func(n int, packed []byte, run bool) {
+		for i := range n {
+			if img == nil || x+i >= b.w || y >= b.h {
+				break
+			}
+			k, row := i, y
+			if run {
+				k = i % 2
+			}
+			index := packed[0]
+			if b.compression == bmpRLE4 {
+				index = packed[k/2] >> (4 - k%2*4) & 15
+			} else if !run {
+				index = packed[k]
+			}
 			if !b.topDown {
 				row = b.h - 1 - y
 			}
-			img.Pix[row*img.Stride+x] = index
+			img.Pix[row*img.Stride+x+i] = index
 		}
-		x++
+		x += n
 	}
-	// colour is number i of colours that are packed as the file has them
-	colour := func(packed []byte, i int) uint8 {
-		if b.compression == bmpRLE8 {
-			return packed[i]
-		}
-		return packed[i/2] >> (4 - i%2*4) & 15
-	}
-	for len(data) >= 2 {
-		n, command := int(data[0]), data[1:2]
-		data = data[2:]
-		if n > 0 {
-			if b.compression == bmpRLE8 {
-				command = []byte{command[0], command[0]}
+	var command [2]byte
+	var packed [256]byte
+	for y < b.h {
+		if _, err := io.ReadFull(r, command[:]); err != nil {
+			if y < b.h-1 {
+				return io.ErrUnexpectedEOF
 			}
-			for i := range n {
-				set(colour(command, i%2))
-			}
-			continue
+			return nil
 		}
-		switch n = int(command[0]); n {
-		case 0:
+		n := int(command[1])
+		switch {
+		case command[0] > 0:
+			set(int(command[0]), command[1:], true)
+		case n == 0:
 			x, y = 0, y+1
-		case 1:
-			return img, nil
-		case 2:
-			if len(data) < 2 {
-				return nil, io.ErrUnexpectedEOF
+		case n == 1:
+			return nil
+		case n == 2:
+			if _, err := io.ReadFull(r, command[:]); err != nil {
+				return io.ErrUnexpectedEOF
 			}
-			x, y = x+int(data[0]), y+int(data[1])
-			data = data[2:]
+			x, y = x+int(command[0]), y+int(command[1])
 		default:
 			size := n
 			if b.compression == bmpRLE4 {
 				size = (n + 1) / 2
 			}
-			if len(data) < size+size%2 {
-				return nil, io.ErrUnexpectedEOF
+			if _, err := io.ReadFull(r, packed[:size+size%2]); err != nil {
+				return io.ErrUnexpectedEOF
 			}
-			for i := range n {
-				set(colour(data, i))
-			}
-			data = data[size+size%2:]
+			set(n, packed[:], false)
 		}
 	}
-	if y < b.h-1 {
-		return nil, io.ErrUnexpectedEOF
-	}
-	return img, nil
+	return nil
 }

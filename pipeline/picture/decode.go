@@ -22,23 +22,20 @@ const MaxPixels = 200_000_000
 // file's name; ? stands for any.
 type format struct {
 	name, magic string
-	config      func(data []byte) (image.Config, error)
+	config      func(r io.ReaderAt, size int64) (image.Config, error)
+	whole       func(r io.ReaderAt, size int64) error // whether it is cut off, see checkFile
 	decode      func(data []byte) (image.Image, error)
 	densest     int  // see checkStated
 	blank       bool // pictures of one colour may be denser
 }
 
 var formats = []format{
-	{"png", "\x89PNG\r\n\x1a\n", from(png.DecodeConfig), decodePNG, 8 * 1032, false},
-	{"gif", "GIF8?a", from(gif.DecodeConfig), decodeGIF, 4096, false},
-	{"bmp", "BM", decodeBMPConfig, decodeBMP, 128, false},
-	{"tiff", "II*\x00", decodeTIFFConfig, decodeTIFF, 1 << 15, true},
-	{"tiff", "MM\x00*", decodeTIFFConfig, decodeTIFF, 1 << 15, true},
-	{"webp", "RIFF????WEBP", from(webp.DecodeConfig), from(webp.Decode), 1 << 15, true},
-}
-
-func from[T any](decode func(io.Reader) (T, error)) func(data []byte) (T, error) {
-	return func(data []byte) (T, error) { return decode(bytes.NewReader(data)) }
+	{"png", "\x89PNG\r\n\x1a\n", from(png.DecodeConfig), wholePNG, decodePNG, 8 * 1032, false},
+	{"gif", "GIF8?a", from(gif.DecodeConfig), wholeGIF, decodeGIF, 4096, false},
+	{"bmp", "BM", decodeBMPConfig, wholeBMP, decodeBMP, 128, false},
+	{"tiff", "II*\x00", decodeTIFFConfig, wholeTIFF, decodeTIFF, 1 << 15, true},
+	{"tiff", "MM\x00*", decodeTIFFConfig, wholeTIFF, decodeTIFF, 1 << 15, true},
+	{"webp", "RIFF????WEBP", from(webp.DecodeConfig), wholeWebP, inMemory(webp.Decode), 1 << 15, true},
 }
 
 // decodePNG keeps 16-bit grey apart from grey with alpha: Go's decoder makes the
@@ -120,9 +117,17 @@ func (p *RGB) ReadFile(path string) error {
 
 // use hands a file's content to decode, and names the file in any error.
 func use(path, doing string, decode func(data []byte) error) error {
-	data, err := readAll(path)
+	f, size, err := openFile(path)
 	if err != nil {
 		return &Error{Path: path, Doing: doing, Err: err}
+	}
+	defer f.Close()
+	if err := checkFile(f, size); err != nil {
+		return &Error{Path: path, Doing: doing, Err: err, Content: true}
+	}
+	data := make([]byte, size)
+	if _, err := io.ReadFull(f, data); err != nil {
+		return &Error{Path: path, Doing: doing, Err: reason(err)}
 	}
 	if err := decode(data); err != nil {
 		return &Error{Path: path, Doing: doing, Err: err, Content: true}
@@ -130,29 +135,22 @@ func use(path, doing string, decode func(data []byte) error) error {
 	return nil
 }
 
-func readAll(path string) ([]byte, error) {
+func openFile(path string) (f *os.File, size int64, err error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return nil, reason(err)
+		return nil, 0, reason(err)
 	case info.IsDir():
-		return nil, errors.New("is a folder, not an image file")
+		return nil, 0, errors.New("is a folder, not an image file")
 	case !info.Mode().IsRegular(): // opening a pipe waits
-		return nil, errors.New("is no file")
+		return nil, 0, errors.New("is no file")
+	case info.Size() > maxFileBytes:
+		return nil, 0, fmt.Errorf("%w: file of %d bytes, at most %d are read", ErrTooLarge, info.Size(), maxFileBytes)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, reason(err)
+	if f, err = os.Open(path); err != nil {
+		return nil, 0, reason(err)
 	}
-	defer f.Close()
-	if info.Size() > maxFileBytes {
-		return nil, fmt.Errorf("%w: file of %d bytes, at most %d are read", ErrTooLarge, info.Size(), maxFileBytes)
-	}
-	data := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, data); err != nil {
-		return nil, reason(err)
-	}
-	return data, nil
+	return f, info.Size(), nil
 }
 
 // reason drops the path that os errors repeat.
@@ -174,7 +172,7 @@ func (p *RGB) Decode(data []byte) (err error) {
 		return p.decodeJPEG(data)
 	}
 	if f, err := formatOf(data); err == nil && f.name == "webp" {
-		if err := f.check(data); err != nil {
+		if err := f.check(bytes.NewReader(data), int64(len(data))); err != nil {
 			return err
 		}
 		return p.decodeWebP(data)
@@ -199,7 +197,7 @@ func recovered(err *error) {
 func decodeStandard(data []byte) (image.Image, error) {
 	f, err := formatOf(data)
 	if err == nil {
-		err = f.check(data)
+		err = f.check(bytes.NewReader(data), int64(len(data)))
 	}
 	if err != nil {
 		return nil, err
@@ -212,17 +210,22 @@ func decodeStandard(data []byte) (image.Image, error) {
 }
 
 // check checks the size that a file's header states.
-func (f *format) check(data []byte) error {
-	config, err := f.config(data)
+func (f *format) check(r io.ReaderAt, size int64) error {
+	config, err := f.config(r, size)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.name, explain(err))
 	}
-	return checkStated(config.Width, config.Height, f.name, f.densest, f.blank, len(data))
+	return checkStated(config.Width, config.Height, f.name, f.densest, f.blank, int(size))
 }
 
+// explain says what an early end means. It never wraps io.EOF, by which callers
+// know the end of their own list.
 func explain(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the file is truncated: %w", err)
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("the file is truncated: %w", io.ErrUnexpectedEOF)
 	}
 	return err
 }

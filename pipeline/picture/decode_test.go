@@ -202,13 +202,32 @@ func TestPicturesOfOneColourMayBeDense(t *testing.T) {
 	}
 }
 
+// TestCutPicturesAreRefusedBeforeTheyAreDecoded cuts each form of a picture at
+// every byte: whatever isn't decoded any more because bytes are missing says so
+// by its structure alone, but for those whose codes end early by themselves.
+func TestCutPicturesAreRefusedBeforeTheyAreDecoded(t *testing.T) {
+	for name, data := range formatFiles(t) {
+		if strings.HasSuffix(name, ".rgb") {
+			continue
+		}
+		for n := range data {
+			cut := data[:n]
+			decoded, checked := new(RGB).Decode(cut), checkFile(bytes.NewReader(cut), int64(n))
+			if n > 0 && (decoded == nil) != (checked == nil) {
+				t.Errorf("%s cut at %d of %d: %v, before decoding %v", name, n, len(data), decoded, checked)
+				break
+			}
+		}
+	}
+}
+
 // large tells pictures that fuzzing has no time for, by their header.
 func large(data []byte) bool {
 	f, err := formatOf(data)
 	if err != nil {
 		return false
 	}
-	c, err := f.config(data)
+	c, err := f.config(bytes.NewReader(data), int64(len(data)))
 	return err == nil && c.Width*c.Height > 1<<20
 }
 
@@ -238,8 +257,12 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		var p RGB
-		if err := p.Decode(data); err == nil && len(p.Pix) != 3*p.W*p.H {
+		err := p.Decode(data)
+		if err == nil && len(p.Pix) != 3*p.W*p.H {
 			t.Fatalf("%dx%d has %d samples", p.W, p.H, len(p.Pix))
+		}
+		if whole := checkFile(bytes.NewReader(data), int64(len(data))); err == nil && whole != nil {
+			t.Fatalf("it is refused before it is decoded: %v", whole)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"encoding/binary"
 	"errors"
@@ -50,9 +51,11 @@ const (
 
 // tiffFile is the first picture of a file, and what its tags say.
 type tiffFile struct {
-	data  []byte
-	order binary.ByteOrder
-	tags  map[uint16][]uint32
+	r      io.ReaderAt
+	size   int64
+	order  binary.ByteOrder
+	tags   map[uint16][]uint32
+	values int64 // of all tags
 
 	w, h, samples, depth                                      int
 	compression, photometric, predictor, blockW, blockH, runs int
@@ -60,31 +63,38 @@ type tiffFile struct {
 	offsets, sizes                                            []uint32 // of strips or tiles
 }
 
-// maxTIFFValues bounds the values of one tag; strips are the most numerous.
+// maxTIFFValues bounds the values of one tag, of which strips have the most, and
+// four times as many those of all.
 const maxTIFFValues = 1 << 20
 
-func decodeTIFFConfig(data []byte) (image.Config, error) {
-	f, err := readTIFF(data)
+func decodeTIFFConfig(r io.ReaderAt, size int64) (image.Config, error) {
+	f, err := readTIFF(r, size)
 	if err != nil {
 		return image.Config{}, err
 	}
 	return image.Config{Width: f.w, Height: f.h, ColorModel: color.RGBAModel}, nil
 }
 
-func readTIFF(data []byte) (*tiffFile, error) {
-	f := &tiffFile{data: data, order: binary.LittleEndian, tags: map[uint16][]uint32{}}
-	if data[0] == 'M' {
+func readTIFF(r io.ReaderAt, size int64) (*tiffFile, error) {
+	f := &tiffFile{r: r, size: size, order: binary.LittleEndian, tags: map[uint16][]uint32{}}
+	head, err := f.bytes(0, 8)
+	if err != nil {
+		return nil, err
+	}
+	if head[0] == 'M' {
 		f.order = binary.BigEndian
 	}
-	if len(data) < 8 {
-		return nil, io.ErrUnexpectedEOF
+	at := int64(f.order.Uint32(head[4:]))
+	count, err := f.bytes(at, 2)
+	if err != nil {
+		return nil, err
 	}
-	at := int64(f.order.Uint32(data[4:]))
-	if at+2 > int64(len(data)) {
-		return nil, io.ErrUnexpectedEOF
+	n := int64(f.order.Uint16(count))
+	entries, err := f.bytes(at+2, min(12*n, max(0, size-at-2)/12*12))
+	if err != nil {
+		return nil, err
 	}
-	entries := data[at+2:]
-	for range f.order.Uint16(data[at:]) {
+	for ; n > 0; n-- {
 		if len(entries) < 12 {
 			return nil, io.ErrUnexpectedEOF
 		}
@@ -94,6 +104,17 @@ func readTIFF(data []byte) (*tiffFile, error) {
 		entries = entries[12:]
 	}
 	return f, f.check()
+}
+
+func (f *tiffFile) bytes(at, n int64) ([]byte, error) {
+	if at+n > f.size {
+		return nil, io.ErrUnexpectedEOF
+	}
+	b := make([]byte, n)
+	if _, err := f.r.ReadAt(b, at); err != nil && (err != io.EOF || n > 0 && at+n < f.size) {
+		return nil, reason(err)
+	}
+	return b, nil
 }
 
 // readTag reads whole numbers; tags of other types are of no use here.
@@ -106,10 +127,13 @@ func (f *tiffFile) readTag(entry []byte) error {
 	value := entry[8:]
 	if n*width > 4 {
 		at := int64(f.order.Uint32(value))
-		if n > maxTIFFValues || at+n*width > int64(len(f.data)) {
+		if f.values += n; n > maxTIFFValues || f.values > 4*maxTIFFValues || at+n*width > f.size {
 			return fmt.Errorf("tag %d with %d values: %w", tag, n, io.ErrUnexpectedEOF)
 		}
-		value = f.data[at:]
+		var err error
+		if value, err = f.bytes(at, n*width); err != nil {
+			return err
+		}
 	}
 	list := make([]uint32, n)
 	for i := range list {
@@ -176,48 +200,64 @@ func (f *tiffFile) check() error {
 	case f.predictor > 2 || f.predictor == 2 && f.depth < 8:
 		return fmt.Errorf("unsupported: predictor %d of %d bits", f.predictor, f.depth)
 	}
-	blocks := (f.w + f.blockW - 1) / f.blockW * ((f.h + f.blockH - 1) / f.blockH)
-	if f.planar {
-		blocks *= f.samples
-	}
-	if len(f.offsets) < blocks || len(f.sizes) < blocks {
+	if blocks := f.blocks(); len(f.offsets) < blocks || len(f.sizes) < blocks {
 		return fmt.Errorf("%d strips or tiles, %d expected", min(len(f.offsets), len(f.sizes)), blocks)
 	}
 	return nil
+}
+
+// across and perPlane are how many strips or tiles lie beside each other and in
+// a plane, blocks how many there are in all.
+func (f *tiffFile) across() int   { return (f.w + f.blockW - 1) / f.blockW }
+func (f *tiffFile) perPlane() int { return f.across() * ((f.h + f.blockH - 1) / f.blockH) }
+func (f *tiffFile) blocks() int   { return f.perPlane() * f.samples / f.perBlock() }
+
+// perBlock is how many samples of a pixel lie beside each other.
+func (f *tiffFile) perBlock() int {
+	if f.planar {
+		return 1
+	}
+	return f.samples
+}
+
+// stride is the bytes of a row of a strip or tile, and rows how many of them
+// belong to the picture.
+func (f *tiffFile) stride() int { return (f.blockW*f.perBlock()*f.depth + 7) / 8 }
+func (f *tiffFile) rows(i int) int {
+	return min(f.blockH, f.h-i%f.perPlane()/f.across()*f.blockH)
 }
 
 // decodeTIFF decodes the first picture of a file: grey, RGB, palette and CMYK,
 // with further samples such as alpha passed over; 8 and 16 bits, fewer for one
 // sample; strips or tiles; raw, PackBits, LZW, deflate and the fax codes.
 func decodeTIFF(data []byte) (image.Image, error) {
-	f, err := readTIFF(data)
+	f, err := readTIFF(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return nil, err
 	}
-	perBlock := f.samples // in a row of a block
-	if f.planar {
-		perBlock = 1
-	}
-	stride := (f.blockW*perBlock*f.depth + 7) / 8
-	across := (f.w + f.blockW - 1) / f.blockW
-	perPlane := across * ((f.h + f.blockH - 1) / f.blockH)
+	perBlock, across, perPlane := f.perBlock(), f.across(), f.perPlane()
+	row := make([]byte, f.stride())
 	var img *tiffImage
-	for i := range perPlane * f.samples / perBlock {
+	for i := range f.blocks() {
 		top, left := i%perPlane/across*f.blockH, i%perPlane%across*f.blockW
-		rows, columns := min(f.blockH, f.h-top), min(f.blockW, f.w-left)
-		block, err := f.block(i, stride, rows)
-		if err != nil {
-			return nil, fmt.Errorf("%dx%d pixels, strip or tile %d: %w", f.w, f.h, i, err)
-		}
-		if img == nil { // the first block is there: memory for all
-			img = newTIFFImage(f)
-		}
-		for y := range rows {
+		columns := min(f.blockW, f.w-left)
+		block, err := f.open(data, i)
+		for y := 0; err == nil && y < f.rows(i); y++ {
+			if _, err = io.ReadFull(block, row); err != nil {
+				break
+			}
+			f.undo(row)
+			if img == nil { // the first row is there: memory for all
+				img = newTIFFImage(f)
+			}
 			for x := range columns {
 				for c := range perBlock {
-					img.set(left+x, top+y, i/perPlane+c, f.sample(block[y*stride:], x*perBlock+c))
+					img.set(left+x, top+y, i/perPlane+c, f.sample(row, x*perBlock+c))
 				}
 			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%dx%d pixels, strip or tile %d: %w", f.w, f.h, i, err)
 		}
 	}
 	return img.finish(), nil
@@ -235,25 +275,19 @@ func (f *tiffFile) sample(row []byte, i int) uint16 {
 	return uint16(row[bit/8]) >> (8 - f.depth - bit%8) & (1<<f.depth - 1)
 }
 
-// block unpacks a strip or tile, and undoes the difference of each sample from
-// its neighbour.
-func (f *tiffFile) block(i, stride, rows int) ([]byte, error) {
+// open unpacks a strip or tile.
+func (f *tiffFile) open(data []byte, i int) (io.Reader, error) {
 	at, size := int64(f.offsets[i]), int64(f.sizes[i])
-	if at+size > int64(len(f.data)) {
+	if at+size > int64(len(data)) {
 		return nil, io.ErrUnexpectedEOF
 	}
-	packed := f.data[at : at+size]
-	want := stride * rows
-	if want > 4*MaxPixels {
+	packed := bytes.NewReader(data[at : at+size])
+	if want := f.stride() * f.rows(i); want > 4*MaxPixels {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are unpacked", ErrTooLarge, want, 4*MaxPixels)
 	}
-	var r io.Reader
 	switch f.compression {
 	case 1:
-		if len(packed) < want {
-			return nil, io.ErrUnexpectedEOF
-		}
-		return f.undo(packed[:want], stride, true), nil
+		return packed, nil
 	case 3, 4:
 		if f.depth != 1 || f.samples != 1 {
 			return nil, errors.New("a fax code with more than one bit")
@@ -265,78 +299,76 @@ func (f *tiffFile) block(i, stride, rows int) ([]byte, error) {
 		} else if f.runs&1 != 0 {
 			return nil, errors.New("unsupported: fax code of two dimensions")
 		}
-		r = ccitt.NewReader(bytes.NewReader(packed), ccitt.MSB, kind, f.blockW, rows, o)
+		return ccitt.NewReader(packed, ccitt.MSB, kind, f.blockW, f.rows(i), o), nil
 	case 5:
-		l := lzw.NewReader(bytes.NewReader(packed), lzw.MSB, 8)
-		defer l.Close()
-		r = l
+		return lzw.NewReader(packed, lzw.MSB, 8), nil
 	case 8, 32946:
-		z, err := zlib.NewReader(bytes.NewReader(packed))
-		if err != nil {
-			return nil, err
-		}
-		defer z.Close()
-		r = z
+		return zlib.NewReader(packed)
 	case 32773:
-		r = bytes.NewReader(unpackBits(packed, want))
-	default:
-		return nil, fmt.Errorf("unsupported: compression %d; save it with LZW or deflate", f.compression)
+		return &packBits{packed: packed}, nil
 	}
-	// As much memory as there is content, whatever the header says.
-	out, err := io.ReadAll(io.LimitReader(r, int64(want)))
-	if err != nil {
-		return nil, err
-	}
-	if len(out) < want {
-		return nil, io.ErrUnexpectedEOF
-	}
-	return f.undo(out, stride, false), nil
+	return nil, fmt.Errorf("unsupported: compression %d; save it with LZW or deflate", f.compression)
 }
 
-// undo adds up the differences, in a copy if the memory is the file's.
-func (f *tiffFile) undo(b []byte, stride int, shared bool) []byte {
+// undo adds up a row's differences of each sample from its neighbour.
+func (f *tiffFile) undo(row []byte) {
 	if f.predictor != 2 {
-		return b
+		return
 	}
-	if shared {
-		b = bytes.Clone(b)
+	step := f.perBlock()
+	if f.depth == 8 {
+		for x := step; x < len(row); x++ {
+			row[x] += row[x-step]
+		}
+		return
 	}
-	step := f.samples
-	if f.planar {
-		step = 1
+	for x := 2 * step; x+1 < len(row); x += 2 {
+		f.order.PutUint16(row[x:], f.order.Uint16(row[x:])+f.order.Uint16(row[x-2*step:]))
 	}
-	for at := 0; at < len(b); at += stride {
-		row := b[at : at+stride]
-		if f.depth == 8 {
-			for x := step; x < len(row); x++ {
-				row[x] += row[x-step]
+}
+
+// packBits undoes Apple's run lengths: n below 128 for n+1 bytes as they are, n
+// above for one byte 257-n times.
+type packBits struct {
+	packed *bytes.Reader
+	left   int // bytes to come of the present length
+	run    bool
+	value  byte // of a run
+}
+
+func (p *packBits) Read(out []byte) (n int, err error) {
+	for n < len(out) {
+		if p.left == 0 {
+			if err := p.next(); err != nil {
+				return n, err
 			}
 			continue
 		}
-		for x := 2 * step; x+1 < len(row); x += 2 {
-			f.order.PutUint16(row[x:], f.order.Uint16(row[x:])+f.order.Uint16(row[x-2*step:]))
+		part := out[n:min(len(out), n+p.left)]
+		if p.run {
+			for i := range part {
+				part[i] = p.value
+			}
+		} else if k, err := p.packed.Read(part); k < len(part) {
+			return n + k, cmp.Or(err, io.EOF)
 		}
+		p.left -= len(part)
+		n += len(part)
 	}
-	return b
+	return n, nil
 }
 
-// unpackBits undoes Apple's run lengths: n below 128 for n+1 bytes as they are,
-// n above for one byte 257-n times.
-func unpackBits(data []byte, most int) []byte {
-	var out []byte
-	for len(data) > 1 && len(out) < most {
-		n := int(data[0])
-		switch {
-		case n < 128:
-			n = min(n+1, len(data)-1)
-			out = append(out, data[1:1+n]...)
-			data = data[1+n:]
-		case n > 128:
-			out = append(out, bytes.Repeat(data[1:2], 257-n)...)
-			data = data[2:]
-		default:
-			data = data[1:]
-		}
+// next reads a length.
+func (p *packBits) next() error {
+	b, err := p.packed.ReadByte()
+	switch {
+	case err != nil:
+		return err
+	case b < 128:
+		p.left, p.run = int(b)+1, false
+	case b > 128:
+		p.left, p.run = 257-int(b), true
+		p.value, err = p.packed.ReadByte()
 	}
-	return out
+	return err
 }

@@ -14,6 +14,9 @@ import (
 // get libwebp's colours: golang.org/x/image decodes the same Y, Cb and Cr, but
 // takes them for JPEG's full range and repeats chroma instead of interpolating.
 func (p *RGB) decodeWebP(data []byte) error {
+	if err := wholeWebP(bytes.NewReader(data), int64(len(data))); err != nil { // as libwebp, even if the bytes aren't needed
+		return explain(err)
+	}
 	frame, at, size, err := firstFrame(data)
 	if err != nil {
 		return err

@@ -86,8 +86,9 @@ type component struct {
 }
 
 type decoder struct {
-	data []byte
-	pos  int
+	data   []byte
+	pos    int
+	window *window // of a check, which decodes scans but no samples; nil for decoding
 
 	width, height   int
 	hMax, vMax      int
@@ -146,6 +147,9 @@ func (d *decoder) markers(configOnly bool) error {
 	}
 	d.pos = 2
 	for {
+		if err := d.slide(nil); err != nil {
+			return err
+		}
 		marker, err := d.nextMarker()
 		if err != nil {
 			return err
@@ -180,6 +184,20 @@ func (d *decoder) end() error {
 		}
 	}
 	return nil
+}
+
+// slide lets a check see what comes next: all of a scan's row, if there is one.
+func (d *decoder) slide(s *scanState) error {
+	if d.window == nil {
+		return nil
+	}
+	if s == nil {
+		return d.window.slide(d, 0)
+	}
+	d.pos = s.r.pos
+	err := d.window.slide(d, d.longestRow(s))
+	s.r.data, s.r.pos = d.data, d.pos
+	return err
 }
 
 // nextMarker skips stray bytes, as libjpeg does, and fill bytes.

@@ -9,6 +9,7 @@ import (
 	"image/color"
 	stdjpeg "image/jpeg"
 	"math"
+	"math/rand/v2"
 	"os"
 	"testing"
 )
@@ -100,11 +101,39 @@ func TestEveryTruncationIsAnErrorUntilThePictureIsComplete(t *testing.T) {
 			if n > 4 && !errors.Is(err, ErrTruncated) && !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("%d bytes: %v", n, err)
 			}
+			if err := Check(bytes.NewReader(data[:n]), int64(n)); err == nil && n > 4 {
+				t.Fatalf("%d of %d bytes look whole", n, len(data))
+			}
 		}
 	}
-	if _, err := Decode(data[:len(data)-2], nil); err != nil {
-		t.Errorf("only the end marker is missing: %v", err)
+	for _, data := range [][]byte{data, noise(t, 1600)} { // the second is longer than a window
+		cut := data[:len(data)-2]
+		if _, err := Decode(cut, nil); err != nil {
+			t.Errorf("only the end marker is missing: %v", err)
+		}
+		if err := Check(bytes.NewReader(cut), int64(len(cut))); err != nil {
+			t.Errorf("only the end marker is missing: %v", err)
+		}
+		if err := Check(bytes.NewReader(cut[:len(cut)-8]), int64(len(cut)-8)); !errors.Is(err, ErrTruncated) {
+			t.Errorf("the last block is missing: %v", err)
+		}
 	}
+}
+
+// noise is a file of random pixels, of a byte or more each.
+func noise(t *testing.T, size int) []byte {
+	img := image.NewYCbCr(image.Rect(0, 0, size, size), image.YCbCrSubsampleRatio420)
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, plane := range [][]uint8{img.Y, img.Cb, img.Cr} {
+		for i := range plane {
+			plane[i] = uint8(r.Uint32())
+		}
+	}
+	var b bytes.Buffer
+	if err := stdjpeg.Encode(&b, img, &stdjpeg.Options{Quality: 95}); err != nil || b.Len() < 2*leastWindow {
+		t.Fatalf("%d bytes, %v", b.Len(), err)
+	}
+	return b.Bytes()
 }
 
 func TestHugeHeaderWithoutDataAllocatesNothing(t *testing.T) {
@@ -135,6 +164,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(sample(f, 17, 9, false))
 	f.Add(sample(f, 9, 17, true))
 	f.Add([]byte{0xff, 0xd8, 0xff, 0xd9})
+	open := sample(f, 33, 17, false)
+	f.Add(open[:len(open)-2])
 	for _, name := range []string{"progressive-420-restart", "ycck-progressive", "baseline-444-restart"} {
 		data, err := os.ReadFile("testdata/" + name + ".jpg")
 		if err != nil {
@@ -150,6 +181,9 @@ func FuzzDecode(f *testing.F) {
 		img, err := Decode(data, nil)
 		if err == nil && len(img.Pix) != img.Width*img.Height*img.Channels {
 			t.Fatalf("%+v has %d samples", img.Config, len(img.Pix))
+		}
+		if checked := Check(bytes.NewReader(data), int64(len(data))); err == nil && checked != nil {
+			t.Fatalf("it decodes, but looks cut off: %v", checked)
 		}
 	})
 }

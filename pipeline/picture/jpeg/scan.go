@@ -25,7 +25,7 @@ func (d *decoder) scan(header []byte) error {
 	if d.comps == nil {
 		return fmt.Errorf("%w: scan before the frame header", ErrCorrupt)
 	}
-	if d.scans == 0 {
+	if d.scans == 0 && d.window == nil {
 		if err := d.allocate(); err != nil {
 			return err
 		}
@@ -121,6 +121,9 @@ func (d *decoder) scanSingle(s *scanState, decode decodeBlock) error {
 	c := &s.comps[0]
 	var local block
 	for by := range c.blocksY {
+		if err := d.slide(s); err != nil {
+			return err
+		}
 		for bx := range c.blocksX {
 			if err := d.restart(s, by*c.blocksX+bx); err != nil {
 				return err
@@ -144,6 +147,9 @@ func (d *decoder) scanInterleaved(s *scanState, decode decodeBlock) error {
 	}
 	var local block
 	for my := range d.mcusY {
+		if err := d.slide(s); err != nil {
+			return err
+		}
 		for mx := range d.mcusX {
 			if err := d.restart(s, my*d.mcusX+mx); err != nil {
 				return err
@@ -169,6 +175,9 @@ func (d *decoder) one(s *scanState, c *scanComponent, decode decodeBlock, local 
 	}
 	*local = block{}
 	decode(s, c, local)
+	if d.window != nil {
+		return
+	}
 	dst := c.plane[8*(by*c.stride+bx):]
 	if s.flat {
 		level(int32(local[0])*c.quant[0], dst, c.stride)
