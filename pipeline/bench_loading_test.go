@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"text/tabwriter"
 	"time"
 
 	"github.com/relevit/relevit/onnx/ort"
@@ -58,9 +59,10 @@ func benchLoading(t *testing.T) {
 }
 
 // benchDecoding prints how many photographs one core decodes, and decodes and
-// resizes as evaluation does, in a second, by turns with ViT-Ti's forward pass
-// on one thread; each ratio is the median of those between neighbours.
-func benchDecoding(t *testing.T) {
+// resizes as evaluation does, in a second, by turns with PIL and with ViT-Ti's
+// forward pass on one thread; each ratio is the median of those between
+// neighbours.
+func benchDecoding(t *testing.T, rounds int) {
 	path, _ := benchModel(t, "tiny")
 	m, err := OpenModel(path, ModelOptions{})
 	if err != nil {
@@ -77,53 +79,80 @@ func benchDecoding(t *testing.T) {
 	if len(files) == 0 {
 		files = []string{benchPictures(t, 1)[0].ImagePath}
 	} else {
-		what = fmt.Sprintf("%d ImageNet samples", len(files))
+		const most = 50
+		what = fmt.Sprintf("%d of %d ImageNet samples", most, len(files))
+		var some []string
+		for i := range most {
+			some = append(some, files[i*len(files)/most])
+		}
+		files = some
 	}
-	const most = 50 // in a round
-	var picked [][]byte
-	for i := 0; i < len(files); i += max(len(files)/most, 1) {
-		data, err := os.ReadFile(files[i])
-		if err != nil {
+	pictures := make([][]byte, len(files))
+	for i, file := range files {
+		if pictures[i], err = os.ReadFile(file); err != nil {
 			t.Fatal(err)
 		}
-		picked = append(picked, data)
 	}
 	var p picture.RGB
 	var transform picture.Transformer
 	preprocess := picture.PaperEval(224, 224)
 	input := make([]float32, 3*224*224)
-	each := func(resize bool) func() error {
-		return func() error {
-			for _, data := range picked {
-				if err := p.Decode(data); err != nil {
-					return err
-				}
-				if !resize {
-					continue
-				}
-				if err := transform.Image(input, &p, preprocess.EvalGeometry(p.W, p.H), preprocess); err != nil {
-					return err
-				}
+	work := map[string]func(data []byte) error{
+		"decode": p.Decode,
+		"both": func(data []byte) error {
+			if err := p.Decode(data); err != nil {
+				return err
 			}
-			return nil
-		}
+			return transform.Image(input, &p, preprocess.EvalGeometry(p.W, p.H), preprocess)
+		},
 	}
-	timed := func(pictures int, f func() error) float64 {
+	reference, why := startPIL(t, files)
+	seconds, ratio := map[string][]float64{}, map[string][]float64{}
+	for round := range rounds + 1 {
+		if round == 1 { // the first warmed up
+			clear(seconds)
+			clear(ratio)
+		}
 		start := time.Now()
-		if err := f(); err != nil {
+		if err := forward.session.Run(); err != nil {
 			t.Fatal(err)
 		}
-		return time.Since(start).Seconds() / float64(pictures)
+		pass := time.Since(start).Seconds() / benchBatch
+		seconds["forward"] = append(seconds["forward"], pass)
+		for name, each := range work {
+			start := time.Now()
+			for _, data := range pictures {
+				if err := each(data); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ours := time.Since(start).Seconds() / float64(len(pictures))
+			seconds[name] = append(seconds[name], ours)
+			ratio[name+" forwards"] = append(ratio[name+" forwards"], ours/pass)
+			if reference != nil {
+				theirs := reference.seconds(t, name)
+				seconds[name+" PIL"] = append(seconds[name+" PIL"], theirs)
+				ratio[name+" PIL"] = append(ratio[name+" PIL"], theirs/ours)
+			}
+		}
 	}
-	var decode, both, pass, ratio []float64
-	for range 5 {
-		pass = append(pass, timed(benchBatch, forward.session.Run))
-		decode = append(decode, timed(len(picked), each(false)))
-		both = append(both, timed(len(picked), each(true)))
-		ratio = append(ratio, last(both)/last(pass))
+	fmt.Printf("\nReading pictures on one core: %s; ViT-Ti's forward pass on one thread: %.1f pictures/s\n", what, 1/median(seconds["forward"]))
+	if reference != nil {
+		fmt.Printf("beside %s\n\n", reference.version)
+	} else {
+		fmt.Printf("without PIL beside it (%s); %s names a Python that has PIL and numpy\n\n", why, benchPython)
 	}
-	fmt.Printf("one core, %s: %.0f pictures/s decoded, %.0f decoded, resized and normalised; ViT-Ti forward %.0f/s, so reading takes %.2f forwards\n",
-		what, 1/median(decode), 1/median(both), 1/median(pass), median(ratio))
+	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\tpictures/s\tin forwards\tPIL\tas fast as PIL, times\t")
+	for _, row := range []struct{ name, title string }{{"decode", "decoded"}, {"both", "decoded, resized, normalised"}} {
+		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t", row.title, 1/median(seconds[row.name]), median(ratio[row.name+" forwards"]))
+		if reference == nil {
+			fmt.Fprintln(w, "\t\t")
+			continue
+		}
+		fmt.Fprintf(w, "%.0f\t%.2f\t\n", 1/median(seconds[row.name+" PIL"]), median(ratio[row.name+" PIL"]))
+	}
+	w.Flush()
 }
 
 // benchPictures writes one busy photograph and its mask, listed n times.

@@ -91,8 +91,13 @@ func TestBenchTable(t *testing.T) {
 			}
 		}
 	}
+	rounds := 5
+	if short {
+		rounds = 1
+	}
 	benchLoading(t)
-	benchDecoding(t)
+	benchDecoding(t, rounds)
+	benchMasks(t, rounds)
 }
 
 // benchModel writes a model as ONNX and says which weights it has: real ones

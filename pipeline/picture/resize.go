@@ -32,6 +32,13 @@ type weights struct {
 // compute fills the weights for output positions from..to of a line of in
 // samples that becomes out samples long.
 func (k *weights) compute(f Filter, in, out, from, to int) {
+	if in == out { // what the filters would give, of many weights that are 0
+		k.size, k.first, k.count, k.w = 1, grow(k.first, to-from), grow(k.count, to-from), grow(k.w, to-from)
+		for i := range k.w {
+			k.first[i], k.count[i], k.w[i] = from+i, 1, 1<<precisionBits
+		}
+		return
+	}
 	scale := float64(in) / float64(out)
 	filterScale := max(scale, 1)
 	support := float64(f.support() * filterScale)

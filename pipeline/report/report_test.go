@@ -213,3 +213,19 @@ func TestPhotographsBecomeJPEG(t *testing.T) {
 		t.Errorf("found %.30s of %d bytes", uri, len(uri))
 	}
 }
+
+func TestShapesStayExact(t *testing.T) {
+	shapes := image.NewNRGBA(image.Rect(0, 0, 96, 96))
+	for y := range 96 {
+		for x := range 96 {
+			shapes.Set(x, y, color.NRGBA{R: uint8(x / 32 * 80), G: uint8(y / 48 * 255), A: 255})
+		}
+	}
+	uri, err := dataURI(shapes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(uri), "data:image/png;") {
+		t.Errorf("found %.30s of %d bytes", uri, len(uri))
+	}
+}

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas32"
 )
 
 const (
@@ -39,15 +36,13 @@ func newGraph(features []float32, n, width int, tau float64) (*graph, error) {
 	// cosine decides, and the order of summation never does.
 	doubt := float64(width+4) / (1 << 24)
 	above, below := float32(tau+doubt), float32(tau-doubt)
-	const block = 32 // rows that stay in the cache
-	cosines := make([]float32, block)
+	const block = 32 // tokens that stay in the cache
+	cosines := make([]float32, block*n)
 	for first := 0; first < n; first += block {
 		count := min(block, n-first)
-		rows := blas32.General{Rows: count, Cols: width, Stride: width, Data: unit[first*width:]}
-		out := blas32.Vector{N: count, Inc: 1, Data: cosines}
+		products(unit[first*width:][:count*width], unit[first*width:], width, cosines)
 		for i := first; i < n; i++ {
-			blas32.Gemv(blas.NoTrans, 1, rows, blas32.Vector{N: width, Inc: 1, Data: unit[i*width:]}, 0, out)
-			for k, c := range cosines[:min(count, i-first+1)] {
+			for k, c := range cosines[(i-first)*count:][:min(count, i-first+1)] {
 				j := first + k
 				if c > above || c >= below && cosine(features, norms, i, j, width) > tau {
 					g.link(i, j)

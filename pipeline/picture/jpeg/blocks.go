@@ -1,54 +1,50 @@
 package jpeg
 
-// sequentialBlock keeps the next bits in registers: half of the time that a
-// photograph takes goes by here. It is symbol and extend, written out.
+// sequentialBlock reads a block. Half of the time that a photograph takes goes
+// by here.
 func sequentialBlock(s *scanState, c *scanComponent, b *block) {
 	r := &s.r
-	c.pred += r.extend(uint(r.symbol(c.dc) & 15))
+	c.pred += r.number(uint(r.symbol(c.dc) & 15))
 	b[0] = int16(c.pred)
-	s.flat = true
 	table := &c.ac.look
-	acc, n := r.acc, r.n
-	for k := 1; k < 64; k++ {
-		if n < 32 {
-			r.acc, r.n = acc, n
-			r.fill()
-			acc, n = r.acc, r.n
-		}
-		entry := table[acc>>(64-lookBits)]
-		symbol := uint8(entry)
-		if entry != 0 {
-			acc <<= entry >> 8 & 63
-			n -= uint(entry >> 8)
-		} else {
-			r.acc, r.n = acc, n
-			symbol = r.symbol(c.ac)
-			acc, n = r.acc, r.n
-		}
-		size := uint(symbol & 15)
-		if size == 0 {
-			if symbol != 0xf0 {
+	k := 0
+next:
+	for k < 63 {
+		r.fill()
+		acc, n := r.acc, r.n
+		// So many short numbers are there now: asking for each of them whether
+		// there are bits enough costs more, since the answers can't be predicted.
+		for range 57 / lookBits {
+			e := table[acc>>(64-lookBits)]
+			whole := e.whole()
+			if whole == 0 {
+				r.acc, r.n = acc, n
+				symbol := r.symbol(c.ac)
+				size := uint(symbol & 15)
+				if size == 0 && symbol != 0xf0 {
+					break next
+				}
+				k += int(symbol>>4) + 1
+				if size != 0 {
+					b[natural[k&127]&63] = int16(r.number(size))
+				}
+				continue next
+			}
+			acc <<= whole
+			n -= whole
+			k += e.run() + 1
+			b[natural[k&127]&63] = e.value()
+			if k >= 63 {
 				break
 			}
-			k += 15
-			continue
 		}
-		if k += int(symbol >> 4); k > 63 {
-			r.bad = true
-			break
-		}
-		v := int32(acc >> ((64 - size) & 63))
-		acc <<= size & 63
-		n -= size
-		v += (v>>((size-1)&31) - 1) & (1 - 1<<(size&31)) // the sign convention of T.81, without a branch
-		b[natural[k]&63] = int16(v)
-		s.flat = false
+		r.acc, r.n = acc, n
 	}
-	r.acc, r.n = acc, n
+	r.bad = r.bad || k > 63 // what went to natural's unused places then
 }
 
 func dcFirst(s *scanState, c *scanComponent, b *block) {
-	c.pred += s.r.extend(uint(s.r.symbol(c.dc) & 15))
+	c.pred += s.r.number(uint(s.r.symbol(c.dc) & 15))
 	b[0] = int16(c.pred << s.low)
 }
 
@@ -79,7 +75,7 @@ func acFirst(s *scanState, c *scanComponent, b *block) {
 			r.bad = true
 			return
 		}
-		b[natural[k]] = int16(r.extend(size) << s.low)
+		b[natural[k]] = int16(r.number(size) << s.low)
 	}
 }
 

@@ -59,8 +59,9 @@ const (
 	maxScans = 1000 // bounds the work that a hostile progressive file can ask for
 )
 
-// Natural (row-major) position of the k-th coefficient in zig-zag order.
-var natural = [64]uint8{
+// Natural (row-major) position of the k-th coefficient in zig-zag order,
+// with places behind the last that corrupt data lead to.
+var natural = [128]uint8{
 	0, 1, 8, 16, 9, 2, 3, 10,
 	17, 24, 32, 25, 18, 11, 4, 5,
 	12, 19, 26, 33, 40, 48, 41, 34,
@@ -78,10 +79,10 @@ type component struct {
 	width, height int // samples that the image needs
 	blocksX       int // blocks across, without the padding to whole MCUs
 	blocksY       int
-	stride        int    // samples a row of plane, whole MCUs
-	rows          int    // rows of plane, whole MCUs
-	plane         []byte // (rows,stride)
-	coefs         []block
+	stride        int     // samples a row of plane, whole MCUs
+	rows          int     // rows of plane, whole MCUs
+	plane         []byte  // (rows,stride)
+	coefs         []block // of all rows, or of one row of MCUs
 	quant         *[64]int32
 }
 
@@ -124,7 +125,9 @@ func Decode(data, pix []byte) (*Image, error) {
 		return nil, err
 	}
 	if d.progressive {
-		d.reconstruct()
+		for i := range d.comps {
+			d.reconstruct(&d.comps[i], 0, d.comps[i].blocksY)
+		}
 	}
 	img := &Image{Config: d.config()}
 	n := d.width * d.height * img.Channels

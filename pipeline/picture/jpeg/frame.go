@@ -12,8 +12,16 @@ type block [64]int16 // coefficients in natural order
 type scratch struct {
 	planes [4][]byte
 	coefs  [4][]block
-	rows   [4][]byte // one upsampled row each
-	sums   []int32   // one row of vertical sums
+	strips [4][]byte // upsampled, for a row of MCUs
+	rgb    []byte    // of a strip
+}
+
+// grow returns a slice of length n, in s's memory where that is large enough.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
 }
 
 var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
@@ -69,46 +77,51 @@ func (d *decoder) frame(s []byte) error {
 	return nil
 }
 
-// allocate makes room for planes, and for coefficients of progressive files.
+// allocate makes room for planes and coefficients: those of a sequential file
+// wait for one row of MCUs, those of a progressive one for the last scan.
 // A block costs at least one bit of the file, which bounds what a header
-// without data behind it can make us allocate.
+// without data behind it can make us allocate. A check needs no planes.
 func (d *decoder) allocate() error {
+	size := int64(len(d.data))
+	if d.window != nil {
+		size = d.window.size
+		if d.progressive { // which Check took it not to be
+			return fmt.Errorf("%w: it has no end marker", ErrTruncated)
+		}
+	}
 	blocks := 0
 	for i := range d.comps {
 		blocks += d.comps[i].blocksX * d.comps[i].blocksY
 	}
-	if blocks > 8*len(d.data) {
-		return fmt.Errorf("%w: %d bytes cannot hold %dx%d pixels", ErrTruncated, len(d.data), d.width, d.height)
+	if int64(blocks) > 8*size {
+		return fmt.Errorf("%w: %d bytes cannot hold %dx%d pixels", ErrTruncated, size, d.width, d.height)
 	}
 	for i := range d.comps {
 		c := &d.comps[i]
-		n := c.stride * c.rows
-		if cap(d.scratch.planes[i]) < n {
-			d.scratch.planes[i] = make([]byte, n)
+		rows := c.v
+		if d.progressive {
+			rows = c.rows / 8
 		}
-		c.plane = d.scratch.planes[i][:n]
-		clear(c.plane)
-		if !d.progressive {
-			continue
-		}
-		if cap(d.scratch.coefs[i]) < n/64 {
-			d.scratch.coefs[i] = make([]block, n/64)
-		}
-		c.coefs = d.scratch.coefs[i][:n/64]
+		d.scratch.coefs[i] = grow(d.scratch.coefs[i], rows*c.stride/8)
+		c.coefs = d.scratch.coefs[i]
 		clear(c.coefs)
+		if d.window == nil {
+			d.scratch.planes[i] = grow(d.scratch.planes[i], c.stride*c.rows)
+			c.plane = d.scratch.planes[i]
+		}
 	}
 	return nil
 }
 
-// reconstruct turns a progressive file's coefficients into samples.
-func (d *decoder) reconstruct() {
-	for i := range d.comps {
-		c := &d.comps[i]
-		across := c.stride / 8
-		for by := range c.blocksY {
-			for bx := range c.blocksX {
-				idct(&c.coefs[by*across+bx], c.quant, c.plane[8*(by*c.stride+bx):], c.stride)
-			}
-		}
+// reconstruct turns coefficients, rows of blocks from c.coefs' start on, into the
+// samples of rows from..to. A check has none.
+func (d *decoder) reconstruct(c *component, from, to int) {
+	if d.window != nil {
+		return
+	}
+	across := c.stride / 8
+	for by := from; by < to; by++ {
+		blocks := c.coefs[(by-from)*across:][:c.blocksX]
+		idct(blocks, c.quant, c.plane[8*by*c.stride:], c.stride)
 	}
 }

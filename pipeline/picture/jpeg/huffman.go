@@ -10,10 +10,36 @@ const lookBits = 10
 // huffman decodes codes of up to lookBits bits by one table look-up, and
 // longer ones by comparing with the largest code of each length.
 type huffman struct {
-	look    [1 << lookBits]uint16 // length<<8 | symbol; 0 where the code is longer
-	maxCode [17]int32             // largest code of a length, -1 where there is none
-	offset  [17]int32             // index into symbols minus the smallest code
+	look    [1 << lookBits]entry
+	maxCode [17]int32 // largest code of a length, -1 where there is none
+	offset  [17]int32 // index into symbols minus the smallest code
 	symbols []uint8
+}
+
+// entry is what begins with some lookBits bits: the number that the symbol
+// announces (16 bits), the symbol (8), the length of the code (4; 0 where it has
+// more bits), and its length with the number's (4; 0 where that has more).
+type entry uint32
+
+func newEntry(symbol uint8, code uint, bits uint32) entry {
+	e := entry(symbol)<<8 | entry(code)<<4
+	size := uint(symbol & 15)
+	if size == 0 || code+size > lookBits {
+		return e
+	}
+	v := extend(int32(bits>>(lookBits-code-size))&(1<<size-1), size)
+	return e | entry(v)<<16 | entry(code+size)
+}
+
+func (e entry) value() int16  { return int16(e >> 16) }
+func (e entry) symbol() uint8 { return uint8(e >> 8) }
+func (e entry) run() int      { return int(e >> 12 & 15) }
+func (e entry) code() uint    { return uint(e >> 4 & 15) }
+func (e entry) whole() uint   { return uint(e & 15) }
+
+// extend is the sign convention of T.81, F.2.2.1, for numbers of n bits.
+func extend(v int32, n uint) int32 {
+	return v + (v>>((n-1)&31)-1)&(1-1<<(n&31)) // without a branch
 }
 
 func (d *decoder) huffmanTables(s []byte) error {
@@ -51,14 +77,13 @@ func newHuffman(counts, symbols []byte) (*huffman, error) {
 		h.maxCode[length] = -1
 		for range n {
 			if length <= lookBits {
-				entry := uint16(length)<<8 | uint16(symbols[k])
 				first := int(code) << (lookBits - length)
 				last := int(code+1) << (lookBits - length)
 				if last > len(h.look) {
 					return nil, fmt.Errorf("%w: Huffman table has too many codes of %d bits", ErrCorrupt, length)
 				}
 				for i := first; i < last; i++ {
-					h.look[i] = entry
+					h.look[i] = newEntry(symbols[k], uint(length), uint32(i))
 				}
 			}
 			h.maxCode[length] = code
@@ -86,15 +111,13 @@ type bitReader struct {
 
 // fill makes at least 57 bits valid.
 func (r *bitReader) fill() {
-	if r.fake == 0 && r.pos+8 <= len(r.data) {
+	if r.pos+8 <= len(r.data) {
 		w := binary.BigEndian.Uint64(r.data[r.pos:])
-		inv := ^w
-		if (inv-0x0101010101010101)&^inv&0x8080808080808080 == 0 { // no byte is 0xff
+		if (^w-0x0101010101010101)&w&0x8080808080808080 == 0 { // no byte is 0xff
 			// Bits below the whole bytes are right too, and met again by the next fill.
 			r.acc |= w >> r.n
-			bytes := (64 - r.n) >> 3
-			r.pos += int(bytes)
-			r.n += bytes << 3
+			r.pos += int((64 - r.n) >> 3)
+			r.n += (64 - r.n) &^ 7
 			return
 		}
 	}
@@ -125,10 +148,10 @@ func (r *bitReader) symbol(h *huffman) uint8 {
 	if r.n < 32 {
 		r.fill()
 	}
-	if e := h.look[r.acc>>(64-lookBits)]; e != 0 {
-		r.acc <<= e >> 8
-		r.n -= uint(e >> 8)
-		return uint8(e)
+	if e := h.look[r.acc>>(64-lookBits)]; e.code() != 0 {
+		r.acc <<= e.code()
+		r.n -= e.code()
+		return e.symbol()
 	}
 	for length := uint(lookBits + 1); length <= 16; length++ {
 		code := int32(r.acc >> (64 - length))
@@ -150,13 +173,12 @@ func (r *bitReader) bits(n uint) int32 {
 	return v
 }
 
-// extend reads an n-bit number in the sign convention of T.81, F.2.2.1.
-func (r *bitReader) extend(n uint) int32 {
-	v := r.bits(n)
-	if n > 0 && v < 1<<(n-1) {
-		v -= 1<<n - 1
+// number reads one of n <= 15 bits after symbol.
+func (r *bitReader) number(n uint) int32 {
+	if n == 0 {
+		return 0
 	}
-	return v
+	return extend(r.bits(n), n)
 }
 
 func (r *bitReader) bit() bool {

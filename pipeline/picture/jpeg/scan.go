@@ -9,7 +9,6 @@ type scanState struct {
 	start, end int  // spectral selection
 	high, low  uint // successive approximation
 	eobRun     int  // blocks still to come without new coefficients
-	flat       bool // the block just read sequentially is one level
 }
 
 type scanComponent struct {
@@ -25,7 +24,7 @@ func (d *decoder) scan(header []byte) error {
 	if d.comps == nil {
 		return fmt.Errorf("%w: scan before the frame header", ErrCorrupt)
 	}
-	if d.scans == 0 && d.window == nil {
+	if d.scans == 0 {
 		if err := d.allocate(); err != nil {
 			return err
 		}
@@ -119,19 +118,28 @@ func (d *decoder) decoding(s *scanState) (decodeBlock, error) {
 // scanSingle reads a scan of one component, whose MCU is one block.
 func (d *decoder) scanSingle(s *scanState, decode decodeBlock) error {
 	c := &s.comps[0]
-	var local block
+	across := c.stride / 8
 	for by := range c.blocksY {
 		if err := d.slide(s); err != nil {
 			return err
 		}
-		for bx := range c.blocksX {
+		coefs := c.coefs
+		if d.progressive {
+			coefs = coefs[by*across:]
+		}
+		coefs = coefs[:c.blocksX]
+		for bx := range coefs {
 			if err := d.restart(s, by*c.blocksX+bx); err != nil {
 				return err
 			}
-			d.one(s, c, decode, &local, bx, by)
+			decode(s, c, &coefs[bx])
 		}
 		if err := s.check(by, c.blocksY); err != nil {
 			return err
+		}
+		if !d.progressive {
+			d.reconstruct(c.component, by, by+1)
+			clear(coefs)
 		}
 	}
 	return nil
@@ -145,7 +153,6 @@ func (d *decoder) scanInterleaved(s *scanState, decode decodeBlock) error {
 	if blocks > 10 {
 		return fmt.Errorf("%w: %d blocks in an MCU", ErrCorrupt, blocks)
 	}
-	var local block
 	for my := range d.mcusY {
 		if err := d.slide(s); err != nil {
 			return err
@@ -156,34 +163,30 @@ func (d *decoder) scanInterleaved(s *scanState, decode decodeBlock) error {
 			}
 			for i := range s.comps {
 				c := &s.comps[i]
-				for k := range c.h * c.v {
-					d.one(s, c, decode, &local, mx*c.h+k%c.h, my*c.v+k/c.h)
+				across, first := c.stride/8, 0
+				if d.progressive {
+					first = my * c.v
+				}
+				for y := first; y < first+c.v; y++ {
+					for x := mx * c.h; x < (mx+1)*c.h; x++ {
+						decode(s, c, &c.coefs[y*across+x])
+					}
 				}
 			}
 		}
 		if err := s.check(my, d.mcusY); err != nil {
 			return err
 		}
+		if d.progressive {
+			continue
+		}
+		for i := range s.comps {
+			c := &s.comps[i]
+			d.reconstruct(c.component, my*c.v, min((my+1)*c.v, c.blocksY))
+			clear(c.coefs)
+		}
 	}
 	return nil
-}
-
-func (d *decoder) one(s *scanState, c *scanComponent, decode decodeBlock, local *block, bx, by int) {
-	if d.progressive {
-		decode(s, c, &c.coefs[by*(c.stride/8)+bx])
-		return
-	}
-	*local = block{}
-	decode(s, c, local)
-	if d.window != nil {
-		return
-	}
-	dst := c.plane[8*(by*c.stride+bx):]
-	if s.flat {
-		level(int32(local[0])*c.quant[0], dst, c.stride)
-		return
-	}
-	idct(local, c.quant, dst, c.stride)
 }
 
 func (s *scanState) check(row, rows int) error {
