@@ -81,20 +81,37 @@ func New(p *picture.RGB, m *picture.Gray, edge int) (*Cut, error) {
 // 0 there.
 func softened(in []bool, w, h, edge int) []uint8 {
 	out := make([]uint8, len(in))
+	levels := make([]uint8, (edge+1)*(edge+1)+1) // by the square of the distance
+	for d := range levels {
+		levels[d] = uint8(math.Round(255 * math.Sqrt(float64(d)) / float64(edge+1)))
+	}
+	run := make([]int, len(in)) // pixels up to this one in its row since the last outside
+	for i, inside := range in {
+		if inside {
+			run[i] = 1
+			if i%w > 0 {
+				run[i] += run[i-1]
+			}
+		}
+	}
 	for y := range h {
 		for x := range w {
 			if !in[y*w+x] {
 				continue
 			}
-			nearest := (edge + 1) * (edge + 1) // squared
-			for dy := max(-edge, -y); dy <= min(edge, h-1-y); dy++ {
-				for dx := max(-edge, -x); dx <= min(edge, w-1-x); dx++ {
-					if d := dx*dx + dy*dy; d < nearest && !in[(y+dy)*w+x+dx] {
-						nearest = d
+			nearest := (edge + 1) * (edge + 1)
+			left, right := max(x-edge, 0), min(x+edge, w-1)
+			for v := max(y-edge, 0); v <= min(y+edge, h-1); v++ {
+				if run[v*w+right] > right-left {
+					continue
+				}
+				for u := left; u <= right; u++ {
+					if !in[v*w+u] {
+						nearest = min(nearest, (u-x)*(u-x)+(v-y)*(v-y))
 					}
 				}
 			}
-			out[y*w+x] = uint8(math.Round(255 * math.Sqrt(float64(nearest)) / float64(edge+1)))
+			out[y*w+x] = levels[nearest]
 		}
 	}
 	return out

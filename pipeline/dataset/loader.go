@@ -14,10 +14,10 @@ import (
 // Slot is the memory of one batch, which the caller may own: the buffers that
 // a session is bound to, so that pixels are written once, where they are used.
 type Slot struct {
-	Images []float32   // (B,3,H,W)
+	Images []float32   // (B,3,H,W), or (B*Copies,3,H,W)
 	Masks  []float32   // (B,1,H,W); nil where Options.Masks is false
 	Labels []int64     // (B); nil: the loader makes its own
-	Views  [][]float32 // one for each of Options.Views: (B,3,h,w) of its size
+	Views  [][]float32 // one for each of Options.Views: like Images, of its size
 }
 
 // Options configures a Loader. Batch and Preprocess are required.
@@ -31,6 +31,8 @@ type Options struct {
 	TrainResize [2]int               // height, width before the random crop; zero: Preprocess.Size/CropPct
 	Preprocess  picture.Preprocess   // H and W are its Size
 	Views       []picture.Preprocess // the same pictures evaluated in other ways, into Slot.Views
+	Copies      int                  // pictures that Vary makes of each; 0: one, the picture itself
+	Vary        Vary                 // nil: none; not with Augment
 	Border      int                  // pixels to cut off each side of a picture; not with Masks
 	Masks       bool                 // samples have masks, and batches carry them
 	Mask        picture.MaskOptions  // how masks are encoded
@@ -39,6 +41,12 @@ type Options struct {
 	LeaveOut    bool                 // leave the place of an image that can't be read or decoded empty instead of replacing it
 	OnCorrupt   func(Corrupt)        // told once about each image that is replaced or left out; may be nil
 }
+
+// Vary makes the pictures that stand for a sample, from its picture and its mask
+// (nil without Options.Masks), and puts each in its place among the copies;
+// places that it leaves out stay empty. The pictures are good until it returns.
+// Several goroutines call it, each with another sample.
+type Vary func(sample int, p *picture.RGB, m *picture.Gray, put func(copy int, p *picture.RGB) error) error
 
 // Corrupt is an image that could be read but not decoded or, with
 // Options.LeaveOut, not be read.
@@ -84,6 +92,12 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 			return nil, err
 		}
 	}
+	if o.Vary == nil {
+		o.Copies = 1
+	}
+	if o.Copies < 1 || o.Vary != nil && o.Augment {
+		return nil, fmt.Errorf("data loader: %d copies of each picture, or pictures both varied and augmented", o.Copies)
+	}
 	if o.Border < 0 || o.Border > 0 && o.Masks {
 		return nil, fmt.Errorf("data loader: a border of %d pixels cannot be cut off pictures with masks, or is negative", o.Border)
 	}
@@ -105,8 +119,11 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 		o.Slots = make([]Slot, 2)
 		for i := range o.Slots {
 			o.Slots[i] = NewSlot(o.Batch, size, o.Masks)
+			if o.Copies > 1 {
+				o.Slots[i].Images = make([]float32, o.Batch*o.Copies*3*size[0]*size[1])
+			}
 			for _, v := range o.Views {
-				o.Slots[i].Views = append(o.Slots[i].Views, make([]float32, o.Batch*3*v.Size[0]*v.Size[1]))
+				o.Slots[i].Views = append(o.Slots[i].Views, make([]float32, o.Batch*o.Copies*3*v.Size[0]*v.Size[1]))
 			}
 		}
 	}
@@ -134,8 +151,9 @@ func NewSlot(batch int, size [2]int, masks bool) Slot {
 func (l *Loader) prepare(s Slot) (slot, error) {
 	b, size := l.o.Batch, l.o.Preprocess.Size
 	plane := size[0] * size[1]
-	if len(s.Images) != b*3*plane {
-		return slot{}, fmt.Errorf("%d image values, (%d,3,%d,%d) has %d", len(s.Images), b, size[0], size[1], b*3*plane)
+	pictures := b * l.o.Copies
+	if len(s.Images) != pictures*3*plane {
+		return slot{}, fmt.Errorf("%d image values, (%d,3,%d,%d) has %d", len(s.Images), pictures, size[0], size[1], pictures*3*plane)
 	}
 	if l.o.Masks && len(s.Masks) != b*plane {
 		return slot{}, fmt.Errorf("%d mask values, (%d,1,%d,%d) has %d", len(s.Masks), b, size[0], size[1], b*plane)
@@ -144,8 +162,8 @@ func (l *Loader) prepare(s Slot) (slot, error) {
 		return slot{}, fmt.Errorf("memory for %d views, expected %d", len(s.Views), len(l.o.Views))
 	}
 	for i, v := range l.o.Views {
-		if len(s.Views[i]) != b*3*v.Size[0]*v.Size[1] {
-			return slot{}, fmt.Errorf("view %d has %d values, (%d,3,%d,%d) has %d", i, len(s.Views[i]), b, v.Size[0], v.Size[1], b*3*v.Size[0]*v.Size[1])
+		if len(s.Views[i]) != pictures*3*v.Size[0]*v.Size[1] {
+			return slot{}, fmt.Errorf("view %d has %d values, (%d,3,%d,%d) has %d", i, len(s.Views[i]), pictures, v.Size[0], v.Size[1], pictures*3*v.Size[0]*v.Size[1])
 		}
 	}
 	if s.Labels == nil {
@@ -162,7 +180,8 @@ func (l *Loader) prepare(s Slot) (slot, error) {
 // tensors views the first count pictures of a slot.
 func (l *Loader) tensors(s Slot, count int) (images, masks *tensor.Dense) {
 	h, w := l.o.Preprocess.Size[0], l.o.Preprocess.Size[1]
-	images = tensor.New(tensor.WithShape(count, 3, h, w), tensor.WithBacking(s.Images[:count*3*h*w]))
+	pictures := count * l.o.Copies
+	images = tensor.New(tensor.WithShape(pictures, 3, h, w), tensor.WithBacking(s.Images[:pictures*3*h*w]))
 	if l.o.Masks {
 		masks = tensor.New(tensor.WithShape(count, 1, h, w), tensor.WithBacking(s.Masks[:count*h*w]))
 	}
@@ -192,7 +211,7 @@ func (l *Loader) Steps() int {
 // order is the order of an epoch: a pure function of seed and epoch.
 func (l *Loader) order(epoch int) []int {
 	if l.o.Shuffle {
-		return permutation(len(l.samples), source(l.o.Seed, "order", uint64(epoch), 0))
+		return permutation(len(l.samples), Random(l.o.Seed, "order", uint64(epoch), 0))
 	}
 	p := make([]int, len(l.samples))
 	for i := range p {
@@ -219,36 +238,70 @@ func (w *worker) load(epoch, index int, s *slot, at int) error {
 	if err := w.image.Trim(o.Border); err != nil {
 		return &picture.Error{Path: sample.ImagePath, Doing: "crop image", Err: err, Content: true}
 	}
+	if o.Masks {
+		if err := w.mask.ReadMask(sample.MaskPath, o.Mask); err != nil {
+			return fmt.Errorf("mask of image %s: %w", sample.ImagePath, err)
+		}
+		if err := picture.CheckMaskSize(&w.mask, sample.MaskPath, &w.image, sample.ImagePath); err != nil {
+			return err
+		}
+	}
 	var g picture.Geometry
 	if o.Augment {
-		g = o.Preprocess.TrainGeometry(o.TrainResize, source(o.Seed, "augment", uint64(epoch), uint64(index)))
+		g = o.Preprocess.TrainGeometry(o.TrainResize, Random(o.Seed, "augment", uint64(epoch), uint64(index)))
 	} else {
 		g = o.Preprocess.EvalGeometry(w.image.W, w.image.H)
 	}
-	plane := g.Size[0] * g.Size[1]
-	if err := w.transform.Image(s.Images[at*3*plane:][:3*plane], &w.image, g, o.Preprocess); err != nil {
-		return fmt.Errorf("image %s: %w", sample.ImagePath, err)
+	var err error
+	if o.Vary == nil {
+		err = w.put(s, at, &w.image, g)
+	} else {
+		err = w.vary(index, s, at)
 	}
-	for i, v := range o.Views {
-		values := 3 * v.Size[0] * v.Size[1]
-		if err := w.transform.Image(s.Views[i][at*values:][:values], &w.image, v.EvalGeometry(w.image.W, w.image.H), v); err != nil {
-			return fmt.Errorf("image %s: %w", sample.ImagePath, err)
-		}
+	if err != nil {
+		return fmt.Errorf("image %s: %w", sample.ImagePath, err)
 	}
 	s.Labels[at] = int64(sample.Label)
 	if !o.Masks {
 		return nil
 	}
-	if err := w.mask.ReadMask(sample.MaskPath, o.Mask); err != nil {
-		return fmt.Errorf("mask of image %s: %w", sample.ImagePath, err)
-	}
-	if err := picture.CheckMaskSize(&w.mask, sample.MaskPath, &w.image, sample.ImagePath); err != nil {
-		return err
-	}
+	plane := g.Size[0] * g.Size[1]
 	if err := w.transform.Mask(s.Masks[at*plane:][:plane], &w.mask, g); err != nil {
 		return fmt.Errorf("mask %s: %w", sample.MaskPath, err)
 	}
 	return nil
+}
+
+// put writes a picture into place at of a slot's images, and of its views.
+func (w *worker) put(s *slot, at int, p *picture.RGB, g picture.Geometry) error {
+	o := &w.l.o
+	values := 3 * g.Size[0] * g.Size[1]
+	if err := w.transform.Image(s.Images[at*values:][:values], p, g, o.Preprocess); err != nil {
+		return err
+	}
+	for i, v := range o.Views {
+		values := 3 * v.Size[0] * v.Size[1]
+		if err := w.transform.Image(s.Views[i][at*values:][:values], p, v.EvalGeometry(p.W, p.H), v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// vary writes the copies of a sample.
+func (w *worker) vary(index int, s *slot, at int) error {
+	o := &w.l.o
+	s.empty(at, o.Batch)
+	mask := &w.mask
+	if !o.Masks {
+		mask = nil
+	}
+	return o.Vary(index, &w.image, mask, func(copy int, p *picture.RGB) error {
+		if copy < 0 || copy >= o.Copies {
+			return fmt.Errorf("copy %d of %d", copy, o.Copies)
+		}
+		return w.put(s, at*o.Copies+copy, p, o.Preprocess.EvalGeometry(p.W, p.H))
+	})
 }
 
 // replaceable says whether an error means that an image's content is corrupt,
