@@ -38,7 +38,18 @@ type EvaluateOptions struct {
 	Limit       int      // pictures of each class, the first by name; 0: all
 	Strict      bool     // a picture that can't be read is an error
 	CSV         string   // file to list every prediction in; "": none
-	Force       bool     // overwrite it
+	Output      string   // file for the Evaluation as JSON; "": none
+	Force       bool     // overwrite them
+
+	Masks   string   // folder of masks, as the pictures lie; "": what the data set has
+	Measure []string // of Measures; nil: accuracy, and with Masks also segmentation and relevance
+	Method  string   // to explain by; "": MethodRelevance
+	Steps   int      // of the curves of insertion and deletion; 0: 14, below: no curves
+
+	Synthesize bool   // measure pictures put together of foregrounds and backgrounds too
+	Samples    int    // how many of them; 0: the measure's own choice
+	Seed       uint64 // of all that is drawn
+	Keep       string // folder to keep them in; "": none
 
 	Open         ModelOptions
 	ORT          ort.Options
@@ -70,6 +81,9 @@ type EvaluatedModel struct {
 	Score
 	Parts    []PartScore  `json:"parts,omitempty"` // of SI-Score
 	PerClass []ClassScore `json:"per_class"`
+
+	Background any `json:"background,omitempty"` // what MeasureBackground found
+	Synthesis  any `json:"synthesis,omitempty"`  // what EvaluateOptions.Synthesize found
 }
 
 // Evaluate runs models on the pictures of a data set, each decoded once for all
@@ -84,6 +98,9 @@ func Evaluate(ctx context.Context, opt EvaluateOptions) (*Evaluation, error) {
 	}
 	if len(opt.Models) == 0 {
 		return nil, &configs.Error{Key: "models", Msg: "no model to evaluate"}
+	}
+	if err := opt.settleMeasures(); err != nil {
+		return nil, err
 	}
 	if opt.Batch < 1 {
 		opt.Batch = 16

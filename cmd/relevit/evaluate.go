@@ -40,8 +40,17 @@ func evaluateCommand() *cli.Command {
 			&cli.StringFlag{Name: "classes", Usage: "of class folders and tables, read class index, name and title from the table `FILE`", DefaultText: "the run's, or the model's own names"},
 			&cli.IntFlag{Name: "batch", Usage: "evaluate `N` pictures at once", Value: 16},
 			&cli.IntFlag{Name: "limit", Usage: "evaluate `N` pictures of each class, the first by name", DefaultText: "all"},
+			&cli.StringFlag{Name: "masks", Usage: "foreground masks of the pictures lie in `DIR`, by the same folders and names"},
+			&cli.StringSliceFlag{Name: "measure", Usage: "measure `WHAT`, one or several of " + strings.Join(pipeline.Measures(), ", ") + ", with commas between; may be repeated", DefaultText: "accuracy, and with --masks segmentation and relevance"},
+			&cli.StringFlag{Name: "method", Usage: "explain predictions by `METHOD`", Value: pipeline.MethodRelevance},
+			&cli.IntFlag{Name: "steps", Usage: "insert and delete pixels in `N` steps; 0: not at all", Value: 14},
+			&cli.BoolFlag{Name: "synthesize", Usage: "also measure foregrounds pasted on other pictures' backgrounds, at sizes, places and angles"},
+			&cli.IntFlag{Name: "samples", Usage: "synthesize `N` pictures"},
+			&cli.Uint64Flag{Name: "seed", Usage: "draw everything by the seed `S`"},
+			&cli.StringFlag{Name: "keep", Usage: "keep the synthesized pictures in the folder `DIR`"},
+			&cli.StringFlag{Name: "o", Usage: "write what --json prints into `FILE`, which report reads"},
 			&cli.StringFlag{Name: "csv", Usage: "list every prediction in `FILE`"},
-			&cli.BoolFlag{Name: "force", Usage: "overwrite the list of predictions if it exists"},
+			&cli.BoolFlag{Name: "force", Usage: "overwrite FILEs that exist"},
 			&cli.BoolFlag{Name: "strict", Usage: "stop at a picture that can't be read instead of counting it out"},
 		),
 		Action: action(evaluate),
@@ -94,7 +103,9 @@ func evaluate(c *call) error {
 func (c *call) evaluateOptions() (pipeline.EvaluateOptions, error) {
 	opt := pipeline.EvaluateOptions{Models: c.StringSlice("m"), Data: c.String("data"), Layout: c.String("layout"), Protocol: c.String("protocol"),
 		GroundTruth: c.String("ground-truth"), Classes: c.String("classes"), Batch: c.Int("batch"), Limit: c.Int("limit"),
-		CSV: c.String("csv"), Strict: c.Bool("strict"), Force: c.Bool("force")}
+		CSV: c.String("csv"), Strict: c.Bool("strict"), Force: c.Bool("force"),
+		Masks: c.String("masks"), Method: c.String("method"), Steps: c.Int("steps"), Output: c.String("o"),
+		Synthesize: c.Bool("synthesize"), Samples: c.Int("samples"), Seed: c.Uint64("seed"), Keep: c.String("keep")}
 	if len(opt.Models) == 0 {
 		return opt, usagef("%s: -m is missing; see %s --help", c.Command.HelpName, c.Command.HelpName)
 	}
@@ -112,6 +123,14 @@ func (c *call) evaluateOptions() (pipeline.EvaluateOptions, error) {
 	}
 	if opt.Limit < 0 || c.IsSet("limit") && opt.Limit == 0 {
 		return opt, usagef("--limit %d: expected at least 1 picture", opt.Limit)
+	}
+	for _, list := range c.StringSlice("measure") {
+		for m := range strings.SplitSeq(list, ",") {
+			if !slices.Contains(pipeline.Measures(), m) {
+				return opt, usagef("--measure %s: expected some of %s", m, strings.Join(pipeline.Measures(), ", "))
+			}
+			opt.Measure = append(opt.Measure, m)
+		}
 	}
 	opt.Open.Version = version()
 	var err error
