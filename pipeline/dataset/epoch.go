@@ -18,7 +18,7 @@ type Batch struct {
 	Epoch, Step int
 	Slot        int           // index of its slot
 	Count       int           // pictures in it
-	Images      *tensor.Dense // (Count*Copies,3,H,W) float32
+	Images      *tensor.Dense // (Count,3,H,W) float32
 	Masks       *tensor.Dense // (Count,1,H,W) float32, or nil
 	Labels      []int64       // (Count); NoLabel where unknown
 	Samples     []int         // (Count) index of each sample in the loader's list
@@ -194,13 +194,17 @@ func (e *Epoch) begin(step, at int) *pending {
 	}
 	if count < l.o.Batch {
 		p.Images, p.Masks = l.tensors(s.Slot, count)
-		clear(s.Images[count*(len(s.Images)/l.o.Batch):])
+		plane := len(s.Images) / l.o.Batch
+		clear(s.Images[count*plane:])
 		for _, v := range s.Views {
 			clear(v[count*(len(v)/l.o.Batch):])
 		}
+		for at := count; at < l.o.Batch; at++ {
+			s.emptyCopies(at, l.o.Batch)
+		}
 		clear(s.Labels[count:])
 		if l.o.Masks {
-			clear(s.Masks[count*(len(s.Masks)/l.o.Batch):])
+			clear(s.Masks[count*plane/3:])
 		}
 	}
 	p.left.Store(int32(count))

@@ -14,10 +14,11 @@ import (
 // Slot is the memory of one batch, which the caller may own: the buffers that
 // a session is bound to, so that pixels are written once, where they are used.
 type Slot struct {
-	Images []float32   // (B,3,H,W), or (B*Copies,3,H,W)
+	Images []float32   // (B,3,H,W)
 	Masks  []float32   // (B,1,H,W); nil where Options.Masks is false
 	Labels []int64     // (B); nil: the loader makes its own
-	Views  [][]float32 // one for each of Options.Views: like Images, of its size
+	Views  [][]float32 // one for each of Options.Views: (B,3,h,w) of its size
+	Varied [][]float32 // one for Options.Preprocess and for each of Options.Views, where there are Copies: (B*Copies,3,h,w)
 }
 
 // Options configures a Loader. Batch and Preprocess are required.
@@ -31,21 +32,21 @@ type Options struct {
 	TrainResize [2]int               // height, width before the random crop; zero: Preprocess.Size/CropPct
 	Preprocess  picture.Preprocess   // H and W are its Size
 	Views       []picture.Preprocess // the same pictures evaluated in other ways, into Slot.Views
-	Copies      int                  // pictures that Vary makes of each; 0: one, the picture itself
-	Vary        Vary                 // nil: none; not with Augment
-	Border      int                  // pixels to cut off each side of a picture; not with Masks
-	Masks       bool                 // samples have masks, and batches carry them
-	Mask        picture.MaskOptions  // how masks are encoded
-	DropLast    bool                 // leave out an epoch's last batch if it is not full
-	Strict      bool                 // a corrupt image is an error, not replaced
-	LeaveOut    bool                 // leave the place of an image that can't be read or decoded empty instead of replacing it
-	OnCorrupt   func(Corrupt)        // told once about each image that is replaced or left out; may be nil
+	Copies      int                  // further pictures that Vary makes of each, into Slot.Varied
+	Vary        Vary
+	Border      int                 // pixels to cut off each side of a picture; not with Masks
+	Masks       bool                // samples have masks, and batches carry them
+	Mask        picture.MaskOptions // how masks are encoded
+	DropLast    bool                // leave out an epoch's last batch if it is not full
+	Strict      bool                // a corrupt image is an error, not replaced
+	LeaveOut    bool                // leave the place of an image that can't be read or decoded empty instead of replacing it
+	OnCorrupt   func(Corrupt)       // told once about each image that is replaced or left out; may be nil
 }
 
-// Vary makes the pictures that stand for a sample, from its picture and its mask
-// (nil without Options.Masks), and puts each in its place among the copies;
-// places that it leaves out stay empty. The pictures are good until it returns.
-// Several goroutines call it, each with another sample.
+// Vary makes further pictures of a sample's picture and mask (nil without
+// Options.Masks), and puts each in its place among the copies; places that it
+// leaves out stay empty. What it gets is good until it returns. Several
+// goroutines call it, each with another sample.
 type Vary func(sample int, p *picture.RGB, m *picture.Gray, put func(copy int, p *picture.RGB) error) error
 
 // Corrupt is an image that could be read but not decoded or, with
@@ -92,11 +93,8 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 			return nil, err
 		}
 	}
-	if o.Vary == nil {
-		o.Copies = 1
-	}
-	if o.Copies < 1 || o.Vary != nil && o.Augment {
-		return nil, fmt.Errorf("data loader: %d copies of each picture, or pictures both varied and augmented", o.Copies)
+	if o.Copies < 0 || (o.Copies > 0) != (o.Vary != nil) {
+		return nil, fmt.Errorf("data loader: %d copies of each picture, and a function that makes them: %t", o.Copies, o.Vary != nil)
 	}
 	if o.Border < 0 || o.Border > 0 && o.Masks {
 		return nil, fmt.Errorf("data loader: a border of %d pixels cannot be cut off pictures with masks, or is negative", o.Border)
@@ -119,12 +117,10 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 		o.Slots = make([]Slot, 2)
 		for i := range o.Slots {
 			o.Slots[i] = NewSlot(o.Batch, size, o.Masks)
-			if o.Copies > 1 {
-				o.Slots[i].Images = make([]float32, o.Batch*o.Copies*3*size[0]*size[1])
-			}
 			for _, v := range o.Views {
-				o.Slots[i].Views = append(o.Slots[i].Views, make([]float32, o.Batch*o.Copies*3*v.Size[0]*v.Size[1]))
+				o.Slots[i].Views = append(o.Slots[i].Views, make([]float32, o.Batch*3*v.Size[0]*v.Size[1]))
 			}
+			o.Slots[i].Varied = o.varied()
 		}
 	}
 	l := &Loader{samples: samples, o: o, reported: map[int]bool{}}
@@ -148,12 +144,22 @@ func NewSlot(batch int, size [2]int, masks bool) Slot {
 	return s
 }
 
+// varied allocates a batch's copies.
+func (o *Options) varied() (out [][]float32) {
+	if o.Copies == 0 {
+		return nil
+	}
+	for _, v := range append([]picture.Preprocess{o.Preprocess}, o.Views...) {
+		out = append(out, make([]float32, o.Batch*o.Copies*3*v.Size[0]*v.Size[1]))
+	}
+	return out
+}
+
 func (l *Loader) prepare(s Slot) (slot, error) {
 	b, size := l.o.Batch, l.o.Preprocess.Size
 	plane := size[0] * size[1]
-	pictures := b * l.o.Copies
-	if len(s.Images) != pictures*3*plane {
-		return slot{}, fmt.Errorf("%d image values, (%d,3,%d,%d) has %d", len(s.Images), pictures, size[0], size[1], pictures*3*plane)
+	if len(s.Images) != b*3*plane {
+		return slot{}, fmt.Errorf("%d image values, (%d,3,%d,%d) has %d", len(s.Images), b, size[0], size[1], b*3*plane)
 	}
 	if l.o.Masks && len(s.Masks) != b*plane {
 		return slot{}, fmt.Errorf("%d mask values, (%d,1,%d,%d) has %d", len(s.Masks), b, size[0], size[1], b*plane)
@@ -162,9 +168,12 @@ func (l *Loader) prepare(s Slot) (slot, error) {
 		return slot{}, fmt.Errorf("memory for %d views, expected %d", len(s.Views), len(l.o.Views))
 	}
 	for i, v := range l.o.Views {
-		if len(s.Views[i]) != pictures*3*v.Size[0]*v.Size[1] {
-			return slot{}, fmt.Errorf("view %d has %d values, (%d,3,%d,%d) has %d", i, len(s.Views[i]), pictures, v.Size[0], v.Size[1], pictures*3*v.Size[0]*v.Size[1])
+		if len(s.Views[i]) != b*3*v.Size[0]*v.Size[1] {
+			return slot{}, fmt.Errorf("view %d has %d values, (%d,3,%d,%d) has %d", i, len(s.Views[i]), b, v.Size[0], v.Size[1], b*3*v.Size[0]*v.Size[1])
 		}
+	}
+	if s.Varied == nil {
+		s.Varied = l.o.varied()
 	}
 	if s.Labels == nil {
 		s.Labels = make([]int64, b)
@@ -180,8 +189,7 @@ func (l *Loader) prepare(s Slot) (slot, error) {
 // tensors views the first count pictures of a slot.
 func (l *Loader) tensors(s Slot, count int) (images, masks *tensor.Dense) {
 	h, w := l.o.Preprocess.Size[0], l.o.Preprocess.Size[1]
-	pictures := count * l.o.Copies
-	images = tensor.New(tensor.WithShape(pictures, 3, h, w), tensor.WithBacking(s.Images[:pictures*3*h*w]))
+	images = tensor.New(tensor.WithShape(count, 3, h, w), tensor.WithBacking(s.Images[:count*3*h*w]))
 	if l.o.Masks {
 		masks = tensor.New(tensor.WithShape(count, 1, h, w), tensor.WithBacking(s.Masks[:count*h*w]))
 	}
@@ -196,6 +204,10 @@ func (l *Loader) View(b *Batch, i int) []float32 {
 	}
 	return l.slots[b.Slot].Views[i-1]
 }
+
+// Varied is the memory of the copies of a batch's pictures, preprocessed as View
+// says: those of each picture side by side.
+func (l *Loader) Varied(b *Batch, i int) []float32 { return l.slots[b.Slot].Varied[i] }
 
 // Len is the number of samples.
 func (l *Loader) Len() int { return len(l.samples) }
@@ -252,55 +264,56 @@ func (w *worker) load(epoch, index int, s *slot, at int) error {
 	} else {
 		g = o.Preprocess.EvalGeometry(w.image.W, w.image.H)
 	}
-	var err error
-	if o.Vary == nil {
-		err = w.put(s, at, &w.image, g)
-	} else {
-		err = w.vary(index, s, at)
-	}
-	if err != nil {
+	plane := g.Size[0] * g.Size[1]
+	if err := w.transform.Image(s.Images[at*3*plane:][:3*plane], &w.image, g, o.Preprocess); err != nil {
 		return fmt.Errorf("image %s: %w", sample.ImagePath, err)
+	}
+	for i, v := range o.Views {
+		if err := w.view(s.Views[i], at, &w.image, v); err != nil {
+			return fmt.Errorf("image %s: %w", sample.ImagePath, err)
+		}
+	}
+	if o.Vary != nil {
+		if err := w.vary(index, s, at); err != nil {
+			return fmt.Errorf("image %s: %w", sample.ImagePath, err)
+		}
 	}
 	s.Labels[at] = int64(sample.Label)
 	if !o.Masks {
 		return nil
 	}
-	plane := g.Size[0] * g.Size[1]
 	if err := w.transform.Mask(s.Masks[at*plane:][:plane], &w.mask, g); err != nil {
 		return fmt.Errorf("mask %s: %w", sample.MaskPath, err)
 	}
 	return nil
 }
 
-// put writes a picture into place at of a slot's images, and of its views.
-func (w *worker) put(s *slot, at int, p *picture.RGB, g picture.Geometry) error {
-	o := &w.l.o
-	values := 3 * g.Size[0] * g.Size[1]
-	if err := w.transform.Image(s.Images[at*values:][:values], p, g, o.Preprocess); err != nil {
-		return err
-	}
-	for i, v := range o.Views {
-		values := 3 * v.Size[0] * v.Size[1]
-		if err := w.transform.Image(s.Views[i][at*values:][:values], p, v.EvalGeometry(p.W, p.H), v); err != nil {
-			return err
-		}
-	}
-	return nil
+// view writes a picture, evaluated in one of the ways, into a place of its memory.
+func (w *worker) view(dst []float32, at int, p *picture.RGB, v picture.Preprocess) error {
+	values := 3 * v.Size[0] * v.Size[1]
+	return w.transform.Image(dst[at*values:][:values], p, v.EvalGeometry(p.W, p.H), v)
 }
 
 // vary writes the copies of a sample.
 func (w *worker) vary(index int, s *slot, at int) error {
-	o := &w.l.o
-	s.empty(at, o.Batch)
-	mask := &w.mask
+	o, mask := &w.l.o, &w.mask
 	if !o.Masks {
 		mask = nil
 	}
+	s.emptyCopies(at, o.Batch)
 	return o.Vary(index, &w.image, mask, func(copy int, p *picture.RGB) error {
 		if copy < 0 || copy >= o.Copies {
 			return fmt.Errorf("copy %d of %d", copy, o.Copies)
 		}
-		return w.put(s, at*o.Copies+copy, p, o.Preprocess.EvalGeometry(p.W, p.H))
+		if err := w.view(s.Varied[0], at*o.Copies+copy, p, o.Preprocess); err != nil {
+			return err
+		}
+		for i, v := range o.Views {
+			if err := w.view(s.Varied[i+1], at*o.Copies+copy, p, v); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -329,7 +342,16 @@ func (s *slot) empty(at, batch int) {
 		n := len(s.Masks) / batch
 		clear(s.Masks[at*n:][:n])
 	}
+	s.emptyCopies(at, batch)
 	s.Labels[at] = 0
+}
+
+// emptyCopies clears those of a place.
+func (s *slot) emptyCopies(at, batch int) {
+	for _, values := range s.Varied {
+		n := len(values) / batch
+		clear(values[at*n:][:n])
+	}
 }
 
 // report tells OnCorrupt about a sample, once.
