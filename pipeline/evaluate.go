@@ -82,8 +82,8 @@ type EvaluatedModel struct {
 	Parts    []PartScore  `json:"parts,omitempty"` // of SI-Score
 	PerClass []ClassScore `json:"per_class"`
 
-	Background any `json:"background,omitempty"` // what MeasureBackground found
-	Synthesis  any `json:"synthesis,omitempty"`  // what EvaluateOptions.Synthesize found
+	Background *Background `json:"background,omitempty"`
+	Synthesis  any         `json:"synthesis,omitempty"` // what EvaluateOptions.Synthesize found
 }
 
 // Evaluate runs models on the pictures of a data set, each decoded once for all
@@ -135,6 +135,8 @@ type evaluating struct {
 	done       int
 	took       time.Duration
 	skipped    []SkippedPicture
+
+	backgrounds *backgrounds // nil: not measured
 }
 
 func (r *evaluating) close() {
@@ -169,6 +171,9 @@ func (r *evaluating) prepare() error {
 	if r.opt.Limit > 0 {
 		r.set.Limit(r.opt.Limit)
 	}
+	if err := r.pairMasks(); err != nil {
+		return err
+	}
 	if r.opt.Protocol == ProtocolPaper {
 		r.set.Among = nil
 		for i := range r.set.Classes {
@@ -194,8 +199,13 @@ func (r *evaluating) run(ctx context.Context) error {
 		batch = max(batch, c.predictor.Batch)
 	}
 	left := &skips{told: r.opt.OnSkipped}
-	l, err := dataset.NewLoader(r.set.Samples, dataset.Options{Batch: batch, Preprocess: r.views[0], Views: r.views[1:], Border: r.set.Border,
-		Strict: r.opt.Strict, LeaveOut: true, OnCorrupt: left.add})
+	loading := dataset.Options{Batch: batch, Preprocess: r.views[0], Views: r.views[1:], Border: r.set.Border,
+		Strict: r.opt.Strict, LeaveOut: true, OnCorrupt: left.add}
+	if r.opt.measures(MeasureBackground) {
+		r.backgrounds = newBackgrounds(r.set, r.opt.Seed)
+		loading.Masks, loading.Copies, loading.Vary = true, variants, r.backgrounds.vary
+	}
+	l, err := dataset.NewLoader(r.set.Samples, loading)
 	if err != nil {
 		return err
 	}
@@ -220,6 +230,9 @@ func (r *evaluating) batches(ctx context.Context, l *dataset.Loader) error {
 	return eachBatch(ctx, l, func(batch *dataset.Batch) error {
 		for _, c := range r.contenders {
 			if err := r.predict(c, l, batch); err != nil {
+				return err
+			}
+			if err := r.predictVaried(c, l, batch); err != nil {
 				return err
 			}
 		}
@@ -252,6 +265,9 @@ func (r *evaluating) result() *Evaluation {
 	for _, c := range r.contenders {
 		m := EvaluatedModel{Model: c.path, Classes: c.predictor.Classes, Preprocess: c.preprocess}
 		m.Score, m.Parts, m.PerClass = scores(r.set, c.verdicts)
+		if r.backgrounds != nil {
+			m.Background = measuredBackground(c.varied, r.opt.Seed)
+		}
 		e.Models = append(e.Models, m)
 	}
 	return e

@@ -19,6 +19,7 @@ type contender struct {
 	view       int // of the loader's, with its preprocessing
 	predictor  *Predictor
 	verdicts   []verdict // in the loader's order
+	varied     []varied  // of those that pictures for MeasureBackground were made of
 }
 
 // contender opens a model, or the best checkpoint of a run.

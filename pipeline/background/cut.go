@@ -137,8 +137,11 @@ func (c *Cut) NoiseReplaced(random rand.Source) *picture.RGB {
 }
 
 // OtherReplaced has another picture behind the object, scaled to cover this
-// one's size and cut at the centre.
+// one's size and cut at the centre; nil where there is no other.
 func (c *Cut) OtherReplaced(other *picture.RGB) (*picture.RGB, error) {
+	if other == nil {
+		return nil, nil
+	}
 	w, h := c.picture.W, c.picture.H
 	scene, err := covering(other, w, h)
 	if err != nil {
