@@ -46,10 +46,11 @@ type EvaluateOptions struct {
 	Method  string   // to explain by; "": MethodRelevance
 	Steps   int      // of the curves of insertion and deletion; 0: 14, below: no curves
 
-	Synthesize bool   // measure pictures put together of foregrounds and backgrounds too
-	Samples    int    // how many of them; 0: the measure's own choice
-	Seed       uint64 // of all that is drawn
-	Keep       string // folder to keep them in; "": none
+	Synthesize  bool   // measure objects pasted on other backgrounds too
+	Samples     int    // how many objects; 0: 100, or as many as there are
+	Backgrounds string // folder of pictures to paste them on; "": those of the data set, without their objects
+	Seed        uint64 // of all that is drawn
+	Keep        string // folder to keep them in, as SI-Score lies; "": none
 
 	Open         ModelOptions
 	ORT          ort.Options
@@ -69,7 +70,8 @@ type Evaluation struct {
 	Images     int              `json:"images"` // that were evaluated: without those skipped
 	Models     []EvaluatedModel `json:"models"`
 	Skipped    []SkippedPicture `json:"skipped"`
-	Seconds    Number           `json:"seconds"` // from the first batch to the last
+	Synthesis  *Synthesized     `json:"synthesis,omitempty"` // what was made for all models
+	Seconds    Number           `json:"seconds"`             // from the first batch to the last
 	Rate       Number           `json:"images_per_second"`
 }
 
@@ -137,6 +139,8 @@ type evaluating struct {
 	skipped    []SkippedPicture
 
 	backgrounds *backgrounds // nil: not measured
+	synthesis   *synthesis   // nil: not measured
+	total       int          // pictures to predict
 }
 
 func (r *evaluating) close() {
@@ -209,8 +213,15 @@ func (r *evaluating) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if r.opt.Synthesize {
+		if r.synthesis, err = r.newSynthesis(); err != nil {
+			return err
+		}
+		r.total = r.synthesis.images()
+	}
+	r.total += l.Len()
 	if r.opt.OnStart != nil {
-		r.opt.OnStart(l.Len())
+		r.opt.OnStart(r.total)
 	}
 	began := time.Now()
 	err = r.batches(ctx, l)
@@ -221,7 +232,9 @@ func (r *evaluating) run(ctx context.Context) error {
 		return &dataset.Error{Kind: dataset.ErrEmpty, Path: r.skipped[0].Picture, Found: r.skipped[0].Reason,
 			Advice: fmt.Sprintf("none of the %d pictures can be read", l.Len())}
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%w: %d of %d pictures were evaluated", err, r.done, l.Len())
+		return fmt.Errorf("%w: %d of %d pictures were evaluated", err, r.done, r.total)
+	case err == nil && r.synthesis != nil:
+		return r.synthesize(ctx)
 	}
 	return err
 }
@@ -237,7 +250,7 @@ func (r *evaluating) batches(ctx context.Context, l *dataset.Loader) error {
 			}
 		}
 		if r.done += batch.Count; r.opt.OnProgress != nil {
-			r.opt.OnProgress(r.done, l.Len())
+			r.opt.OnProgress(r.done, r.total)
 		}
 		return nil
 	})
@@ -262,11 +275,17 @@ func (r *evaluating) result() *Evaluation {
 	images := len(r.contenders[0].verdicts)
 	e := &Evaluation{Data: r.opt.Data, Layout: string(r.set.Layout), Recognised: r.set.Found, Protocol: r.opt.Protocol, Images: images,
 		Skipped: append([]SkippedPicture{}, r.skipped...), Seconds: Number(r.took.Seconds()), Rate: Number(float64(images) / r.took.Seconds())}
+	if r.synthesis != nil {
+		e.Synthesis = r.synthesis.result(r.opt.Keep)
+	}
 	for _, c := range r.contenders {
 		m := EvaluatedModel{Model: c.path, Classes: c.predictor.Classes, Preprocess: c.preprocess}
 		m.Score, m.Parts, m.PerClass = scores(r.set, c.verdicts)
 		if r.backgrounds != nil {
 			m.Background = measuredBackground(c.varied, r.opt.Seed)
+		}
+		if r.synthesis != nil {
+			m.Synthesis = r.synthesis.of(c, r.opt.Seed)
 		}
 		e.Models = append(e.Models, m)
 	}

@@ -24,7 +24,8 @@ type Slot struct {
 // Options configures a Loader. Batch and Preprocess are required.
 type Options struct {
 	Batch       int
-	Slots       []Slot // batches in flight; nil: two that the loader allocates
+	Slots       []Slot // batches in flight; nil: the loader allocates them
+	InFlight    int    // how many it allocates; 0: two
 	Workers     int    // goroutines that decode; 0: one per processor
 	Seed        uint64
 	Shuffle     bool                 // a new order each epoch
@@ -114,7 +115,7 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	if len(o.Slots) == 0 {
-		o.Slots = make([]Slot, 2)
+		o.Slots = make([]Slot, max(o.InFlight, 2))
 		for i := range o.Slots {
 			o.Slots[i] = NewSlot(o.Batch, size, o.Masks)
 			for _, v := range o.Views {
