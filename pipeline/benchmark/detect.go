@@ -15,6 +15,9 @@ import (
 // ImageNet's, so its folders are just that.
 func detect(path string, opt Options) (Layout, error) {
 	if isFile(path) {
+		if strings.EqualFold(filepath.Ext(path), ".mat") {
+			return ImageNetSegmentation, nil
+		}
 		return CSV, nil
 	}
 	folders, files, err := contents(path)

@@ -206,6 +206,9 @@ func (e *Epoch) begin(step, at int) *pending {
 		if l.o.Masks {
 			clear(s.Masks[count*plane/3:])
 		}
+		for _, m := range s.ViewMasks {
+			clear(m[count*(len(m)/l.o.Batch):])
+		}
 	}
 	p.left.Store(int32(count))
 	return p

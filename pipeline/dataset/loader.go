@@ -18,7 +18,9 @@ type Slot struct {
 	Masks  []float32   // (B,1,H,W); nil where Options.Masks is false
 	Labels []int64     // (B); nil: the loader makes its own
 	Views  [][]float32 // one for each of Options.Views: (B,3,h,w) of its size
-	Varied [][]float32 // one for Options.Preprocess and for each of Options.Views, where there are Copies: (B*Copies,3,h,w)
+
+	ViewMasks [][]float32 // likewise (B,1,h,w); nil where Options.Masks is false
+	Varied    [][]float32 // one for Options.Preprocess and for each of Options.Views, where there are Copies: (B*Copies,3,h,w)
 }
 
 // Options configures a Loader. Batch and Preprocess are required.
@@ -33,21 +35,28 @@ type Options struct {
 	TrainResize [2]int               // height, width before the random crop; zero: Preprocess.Size/CropPct
 	Preprocess  picture.Preprocess   // H and W are its Size
 	Views       []picture.Preprocess // the same pictures evaluated in other ways, into Slot.Views
-	Copies      int                  // further pictures that Vary makes of each, into Slot.Varied
-	Vary        Vary
-	Border      int                 // pixels to cut off each side of a picture; not with Masks
-	Masks       bool                // samples have masks, and batches carry them
-	Mask        picture.MaskOptions // how masks are encoded
-	DropLast    bool                // leave out an epoch's last batch if it is not full
-	Strict      bool                // a corrupt image is an error, not replaced
-	LeaveOut    bool                // leave the place of an image that can't be read or decoded empty instead of replacing it
-	OnCorrupt   func(Corrupt)       // told once about each image that is replaced or left out; may be nil
+	Border      int                  // pixels to cut off each side of a picture; not with Masks
+	Masks       bool                 // samples have masks, and batches carry them
+	Mask        picture.MaskOptions  // how masks are encoded
+	HardMasks   bool                 // the nearest values of a mask instead of bilinear ones
+	SomeMasks   bool                 // the places of samples without a mask are empty
+	DropLast    bool                 // leave out an epoch's last batch if it is not full
+	Strict      bool                 // a corrupt image is an error, not replaced
+	LeaveOut    bool                 // leave the place of an image that can't be read or decoded empty instead of replacing it
+	OnCorrupt   func(Corrupt)        // told once about each image that is replaced or left out; may be nil
+
+	// Read reads a sample, and its mask unless that is nil, from elsewhere than its
+	// files; several goroutines call it. May be nil.
+	Read func(s *Sample, image *picture.RGB, mask *picture.Gray) error
+
+	Copies int // further pictures that Vary makes of each, into Slot.Varied
+	Vary   Vary
 }
 
-// Vary makes further pictures of a sample's picture and mask (nil without
-// Options.Masks), and puts each in its place among the copies; places that it
-// leaves out stay empty. What it gets is good until it returns. Several
-// goroutines call it, each with another sample.
+// Vary makes further pictures of a sample's picture and mask (nil where it has
+// none), and puts each in its place among the copies; places that it leaves out
+// stay empty. What it gets is good until it returns. Several goroutines call it,
+// each with another sample.
 type Vary func(sample int, p *picture.RGB, m *picture.Gray, put func(copy int, p *picture.RGB) error) error
 
 // Corrupt is an image that could be read but not decoded or, with
@@ -104,7 +113,7 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 	if r := o.TrainResize; r != ([2]int{}) && (r[0] < size[0] || r[1] < size[1]) {
 		return nil, fmt.Errorf("data loader: pictures resized to %dx%d cannot be cropped to %dx%d", r[0], r[1], size[0], size[1])
 	}
-	if o.Masks {
+	if o.Masks && !o.SomeMasks {
 		for _, s := range samples {
 			if s.MaskPath == "" {
 				return nil, &Error{Kind: ErrMissing, Path: s.ImagePath, Found: "it has no mask", Advice: "make masks first (relevit masks)"}
@@ -120,6 +129,9 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 			o.Slots[i] = NewSlot(o.Batch, size, o.Masks)
 			for _, v := range o.Views {
 				o.Slots[i].Views = append(o.Slots[i].Views, make([]float32, o.Batch*3*v.Size[0]*v.Size[1]))
+				if o.Masks {
+					o.Slots[i].ViewMasks = append(o.Slots[i].ViewMasks, make([]float32, o.Batch*v.Size[0]*v.Size[1]))
+				}
 			}
 			o.Slots[i].Varied = o.varied()
 		}
@@ -165,8 +177,8 @@ func (l *Loader) prepare(s Slot) (slot, error) {
 	if l.o.Masks && len(s.Masks) != b*plane {
 		return slot{}, fmt.Errorf("%d mask values, (%d,1,%d,%d) has %d", len(s.Masks), b, size[0], size[1], b*plane)
 	}
-	if len(s.Views) != len(l.o.Views) {
-		return slot{}, fmt.Errorf("memory for %d views, expected %d", len(s.Views), len(l.o.Views))
+	if len(s.Views) != len(l.o.Views) || l.o.Masks && len(s.ViewMasks) != len(l.o.Views) {
+		return slot{}, fmt.Errorf("memory for %d views and %d of their masks, expected %d", len(s.Views), len(s.ViewMasks), len(l.o.Views))
 	}
 	for i, v := range l.o.Views {
 		if len(s.Views[i]) != b*3*v.Size[0]*v.Size[1] {
@@ -204,6 +216,14 @@ func (l *Loader) View(b *Batch, i int) []float32 {
 		return l.slots[b.Slot].Images
 	}
 	return l.slots[b.Slot].Views[i-1]
+}
+
+// ViewMasks is the memory of the masks of View.
+func (l *Loader) ViewMasks(b *Batch, i int) []float32 {
+	if i == 0 {
+		return l.slots[b.Slot].Masks
+	}
+	return l.slots[b.Slot].ViewMasks[i-1]
 }
 
 // Varied is the memory of the copies of a batch's pictures, preprocessed as View
@@ -245,19 +265,12 @@ type worker struct {
 // choices are a pure function of seed, epoch and index.
 func (w *worker) load(epoch, index int, s *slot, at int) error {
 	sample, o := &w.l.samples[index], &w.l.o
-	if err := w.image.ReadFile(sample.ImagePath); err != nil {
+	masked := o.Masks && sample.MaskPath != ""
+	if err := w.read(sample, masked); err != nil {
 		return err
 	}
 	if err := w.image.Trim(o.Border); err != nil {
 		return &picture.Error{Path: sample.ImagePath, Doing: "crop image", Err: err, Content: true}
-	}
-	if o.Masks {
-		if err := w.mask.ReadMask(sample.MaskPath, o.Mask); err != nil {
-			return fmt.Errorf("mask of image %s: %w", sample.ImagePath, err)
-		}
-		if err := picture.CheckMaskSize(&w.mask, sample.MaskPath, &w.image, sample.ImagePath); err != nil {
-			return err
-		}
 	}
 	var g picture.Geometry
 	if o.Augment {
@@ -275,16 +288,16 @@ func (w *worker) load(epoch, index int, s *slot, at int) error {
 		}
 	}
 	if o.Vary != nil {
-		if err := w.vary(index, s, at); err != nil {
+		if err := w.vary(index, s, at, masked); err != nil {
 			return fmt.Errorf("image %s: %w", sample.ImagePath, err)
 		}
 	}
 	s.Labels[at] = int64(sample.Label)
-	if !o.Masks {
-		return nil
-	}
-	if err := w.transform.Mask(s.Masks[at*plane:][:plane], &w.mask, g); err != nil {
-		return fmt.Errorf("mask %s: %w", sample.MaskPath, err)
+	switch {
+	case masked:
+		return w.masks(s, at, sample, g)
+	case o.Masks:
+		s.emptyMasks(at, o.Batch)
 	}
 	return nil
 }
@@ -296,9 +309,9 @@ func (w *worker) view(dst []float32, at int, p *picture.RGB, v picture.Preproces
 }
 
 // vary writes the copies of a sample.
-func (w *worker) vary(index int, s *slot, at int) error {
+func (w *worker) vary(index int, s *slot, at int, masked bool) error {
 	o, mask := &w.l.o, &w.mask
-	if !o.Masks {
+	if !masked {
 		mask = nil
 	}
 	s.emptyCopies(at, o.Batch)
@@ -316,6 +329,43 @@ func (w *worker) vary(index int, s *slot, at int) error {
 		}
 		return nil
 	})
+}
+
+// read decodes a sample's picture and, where it is wanted, its mask.
+func (w *worker) read(s *Sample, masked bool) error {
+	if read := w.l.o.Read; read != nil {
+		if !masked {
+			return read(s, &w.image, nil)
+		}
+		return read(s, &w.image, &w.mask)
+	}
+	if err := w.image.ReadFile(s.ImagePath); err != nil || !masked {
+		return err
+	}
+	if err := w.mask.ReadMask(s.MaskPath, w.l.o.Mask); err != nil {
+		return fmt.Errorf("mask of image %s: %w", s.ImagePath, err)
+	}
+	return picture.CheckMaskSize(&w.mask, s.MaskPath, &w.image, s.ImagePath)
+}
+
+// masks writes the mask that was read, under the picture's geometry and those of
+// the views.
+func (w *worker) masks(s *slot, at int, sample *Sample, g picture.Geometry) error {
+	write := w.transform.Mask
+	if w.l.o.HardMasks {
+		write = w.transform.HardMask
+	}
+	plane := g.Size[0] * g.Size[1]
+	err := write(s.Masks[at*plane:][:plane], &w.mask, g)
+	for i, v := range w.l.o.Views {
+		if plane := v.Size[0] * v.Size[1]; err == nil {
+			err = write(s.ViewMasks[i][at*plane:][:plane], &w.mask, v.EvalGeometry(w.mask.W, w.mask.H))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("mask %s: %w", sample.MaskPath, err)
+	}
+	return nil
 }
 
 // replaceable says whether an error means that an image's content is corrupt,
@@ -339,10 +389,7 @@ func (s *slot) empty(at, batch int) {
 		n := len(values) / batch
 		clear(values[at*n:][:n])
 	}
-	if s.masks != nil {
-		n := len(s.Masks) / batch
-		clear(s.Masks[at*n:][:n])
-	}
+	s.emptyMasks(at, batch)
 	s.emptyCopies(at, batch)
 	s.Labels[at] = 0
 }
@@ -350,6 +397,13 @@ func (s *slot) empty(at, batch int) {
 // emptyCopies clears those of a place.
 func (s *slot) emptyCopies(at, batch int) {
 	for _, values := range s.Varied {
+		n := len(values) / batch
+		clear(values[at*n:][:n])
+	}
+}
+
+func (s *slot) emptyMasks(at, batch int) {
+	for _, values := range append([][]float32{s.Masks}, s.ViewMasks...) {
 		n := len(values) / batch
 		clear(values[at*n:][:n])
 	}
