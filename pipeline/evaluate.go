@@ -84,8 +84,8 @@ type EvaluatedModel struct {
 	Parts    []PartScore  `json:"parts,omitempty"` // of SI-Score
 	PerClass []ClassScore `json:"per_class"`
 
-	Background *Background `json:"background,omitempty"`
-	Synthesis  any         `json:"synthesis,omitempty"` // what EvaluateOptions.Synthesize found
+	Background *Background     `json:"background,omitempty"`
+	Synthesis  []SynthesisPart `json:"synthesis,omitempty"`
 }
 
 // Evaluate runs models on the pictures of a data set, each decoded once for all

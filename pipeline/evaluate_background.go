@@ -28,7 +28,8 @@ var variantNames = [variants]string{"mean", "blur", "noise", "other", "same-clas
 
 // Background is how much a model's predictions rest on the background: how often
 // it is right where that is replaced, and where there is nothing else. Pictures
-// whose masks show no object, or nothing but one, are left out.
+// whose masks show no object, or nothing but one, are left out. Without labels,
+// what a model says of the whole picture counts as right.
 type Background struct {
 	Images   int            `json:"images"`
 	Original VariantScore   `json:"original"`
@@ -82,8 +83,11 @@ func newBackgrounds(set *benchmark.Set, seed uint64) *backgrounds {
 	return &backgrounds{scenes: newScenes(set, seed), made: make([][variants]bool, len(set.Samples))}
 }
 
-// vary makes a sample's pictures, none where its mask is of no use.
+// vary makes a sample's pictures, none where it has no mask or that is of no use.
 func (b *backgrounds) vary(sample int, p *picture.RGB, m *picture.Gray, put func(int, *picture.RGB) error) error {
+	if m == nil {
+		return nil
+	}
 	cut, err := background.New(p, m, background.Edge)
 	if err != nil {
 		return nil
@@ -139,7 +143,10 @@ func (r *evaluating) predictVaried(c *contender, l *dataset.Loader, batch *datas
 		if r.backgrounds.made[v.sample] == [variants]bool{} || !slices.Contains(batch.Samples, v.sample) {
 			continue
 		}
-		of := varied{original: score(v)}
+		of := varied{original: 1} // without labels what the model says of the picture itself is right
+		if !r.set.Unlabelled {
+			of.original = score(v)
+		}
 		for kind := range of.right {
 			of.right[kind] = math.NaN()
 		}
@@ -149,10 +156,31 @@ func (r *evaluating) predictVaried(c *contender, l *dataset.Loader, batch *datas
 	return c.predictor.Predict(l.Varied(batch, c.view), batch.Count*variants, func(i int, logits []float32) error {
 		sample, kind := batch.Samples[i/variants], i%variants
 		if !batch.Replaced[i/variants] && r.backgrounds.made[sample][kind] {
-			c.varied[at[sample]].right[kind] = score(r.judge(sample, logits))
+			c.varied[at[sample]].right[kind] = score(r.judgeChanged(c, sample, logits))
 		}
 		return nil
 	})
+}
+
+// judgeChanged judges a prediction for a picture made of a sample, whose own has
+// been judged: without labels it is right to say the same.
+func (r *evaluating) judgeChanged(c *contender, sample int, logits []float32) verdict {
+	if !r.set.Unlabelled {
+		return r.judge(sample, logits)
+	}
+	v := judge(logits, []int{c.said(sample).predicted}, r.set.Among)
+	v.sample = sample
+	return v
+}
+
+// said is what a model said of a sample; its number is below zero where it wasn't
+// asked.
+func (c *contender) said(sample int) verdict {
+	i, ok := slices.BinarySearchFunc(c.verdicts, sample, func(v verdict, sample int) int { return v.sample - sample })
+	if !ok {
+		return verdict{sample: -1}
+	}
+	return c.verdicts[i]
 }
 
 // score is 1 for a right prediction, and 0 for a wrong one.

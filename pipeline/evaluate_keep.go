@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/pipeline/background"
 	"github.com/relevit/relevit/pipeline/picture"
 )
@@ -23,21 +24,29 @@ type keeper struct {
 	at      []background.Placement
 }
 
-// newKeeper makes the folders, in one that is empty or not there yet.
-func (r *evaluating) newKeeper(s *synthesis) (*keeper, error) {
-	k := &keeper{dir: r.opt.Keep, at: s.placements}
-	there, err := os.ReadDir(k.dir)
+// keepable checks that pictures can be kept where they are to be: in a folder
+// that is empty or not there yet, under labels that hold for every model.
+func (r *evaluating) keepable() error {
+	if r.opt.Keep == "" {
+		return nil
+	}
+	there, err := os.ReadDir(r.opt.Keep)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("keeping pictures in %s: %w", k.dir, err)
+		return fmt.Errorf("keeping pictures in %s: %w", r.opt.Keep, err)
 	case len(there) > 0:
-		return nil, &ExistsError{Path: k.dir, Advice: "keep pictures in an empty or a new folder"}
+		return &ExistsError{Path: r.opt.Keep, Advice: "keep pictures in an empty or a new folder"}
+	case r.set.Unlabelled && len(r.contenders) > 1:
+		return &configs.Error{Key: "keep", Msg: "the pictures have no labels but each model's own, so they can't be kept for several models: evaluate one"}
 	}
+	return nil
+}
+
+// newKeeper makes the folders.
+func (r *evaluating) newKeeper(s *synthesis) (*keeper, error) {
+	k := &keeper{dir: r.opt.Keep, at: s.placements}
 	for _, sample := range s.samples {
-		folder, err := r.keptClass(sample)
-		if err != nil {
-			return nil, err
-		}
+		folder := r.keptClass(sample)
 		k.folders, k.sources = append(k.folders, folder), append(k.sources, r.set.Samples[sample].ID)
 		for _, at := range k.at {
 			if err := os.MkdirAll(filepath.Join(k.dir, at.Factor, folder), 0o777); err != nil {
@@ -50,11 +59,14 @@ func (r *evaluating) newKeeper(s *synthesis) (*keeper, error) {
 
 // keptClass is the folder of a sample's class: its name, if it is one of
 // ImageNet's or SI-Score's, or the model's class index.
-func (r *evaluating) keptClass(sample int) (string, error) {
-	if r.set.Classed > 0 {
-		return r.set.Classes[r.set.ClassOf[sample]].Name, nil
+func (r *evaluating) keptClass(sample int) string {
+	switch {
+	case r.set.Unlabelled:
+		return strconv.Itoa(r.contenders[0].said(sample).predicted)
+	case r.set.Classed > 0:
+		return r.set.Classes[r.set.ClassOf[sample]].Name
 	}
-	return strconv.Itoa(r.set.Classes[r.set.ClassOf[sample]].Targets[0]), nil
+	return strconv.Itoa(r.set.Classes[r.set.ClassOf[sample]].Targets[0])
 }
 
 // keep writes an object's picture at a placement.

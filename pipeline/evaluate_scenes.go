@@ -16,6 +16,7 @@ import (
 // Which one a picture gets follows from the seed and its place in the list.
 type scenes struct {
 	samples []dataset.Sample
+	read    func(s *dataset.Sample, image *picture.RGB, mask *picture.Gray) error
 	seed    uint64
 	order   []int // samples, class by class
 	place   []int // of each sample in order
@@ -30,14 +31,21 @@ const drawTries = 16
 
 func newScenes(set *benchmark.Set, seed uint64) *scenes {
 	n := len(set.Samples)
-	s := &scenes{samples: set.Samples, seed: seed, order: make([]int, n), place: make([]int, n), from: make([]int, n), size: make([]int, n)}
+	s := &scenes{samples: set.Samples, read: set.Read, seed: seed, order: make([]int, n), place: make([]int, n), from: make([]int, n), size: make([]int, n)}
 	for i := range s.order {
 		s.order[i] = i
 	}
-	slices.SortStableFunc(s.order, func(a, b int) int { return cmp.Compare(set.ClassOf[a], set.ClassOf[b]) })
+	if s.read == nil {
+		s.read = readMasked
+	}
+	class := set.ClassOf
+	if set.Unlabelled {
+		class = make([]int, n)
+	}
+	slices.SortStableFunc(s.order, func(a, b int) int { return cmp.Compare(class[a], class[b]) })
 	for from := 0; from < n; s.classes++ {
 		to := from
-		for to < n && set.ClassOf[s.order[to]] == set.ClassOf[s.order[from]] {
+		for to < n && class[s.order[to]] == class[s.order[from]] {
 			to++
 		}
 		for at := from; at < to; at++ {
@@ -65,8 +73,11 @@ func (s *scenes) ofAnother(sample int) *picture.RGB {
 }
 
 // ofItsClass draws the background of another picture of the same class; nil where
-// there is none.
+// there is none, or no other class.
 func (s *scenes) ofItsClass(sample int) *picture.RGB {
+	if s.classes == 1 {
+		return nil
+	}
 	return s.draw("background of its class", sample, s.size[sample]-1, func(k int) int {
 		if k += s.from[sample]; k >= s.place[sample] {
 			k++
@@ -91,13 +102,8 @@ func (s *scenes) draw(purpose string, sample, n int, candidate func(k int) int) 
 
 // scene is a picture without its object; nil where it can't be had.
 func (s *scenes) scene(sample int) *picture.RGB {
-	of := s.samples[sample]
-	p, err := picture.ReadFile(of.ImagePath)
-	if err != nil {
-		return nil
-	}
-	m, err := picture.ReadMask(of.MaskPath, picture.MaskOptions{})
-	if err != nil || m.W != p.W || m.H != p.H {
+	p, m := new(picture.RGB), new(picture.Gray)
+	if of := &s.samples[sample]; of.MaskPath == "" || s.read(of, p, m) != nil {
 		return nil
 	}
 	c, err := background.New(p, m, background.Edge)
@@ -105,6 +111,17 @@ func (s *scenes) scene(sample int) *picture.RGB {
 		return nil
 	}
 	return c.BlurRemoved()
+}
+
+// readMasked reads a picture and its mask from their files.
+func readMasked(s *dataset.Sample, image *picture.RGB, mask *picture.Gray) error {
+	if err := image.ReadFile(s.ImagePath); err != nil {
+		return err
+	}
+	if err := mask.ReadMask(s.MaskPath, picture.MaskOptions{}); err != nil {
+		return err
+	}
+	return picture.CheckMaskSize(mask, s.MaskPath, image, s.ImagePath)
 }
 
 // below draws from 0..n-1.

@@ -74,9 +74,10 @@ func (r *evaluating) newSynthesis() (*synthesis, error) {
 	}
 	s := &synthesis{scenes: newScenes(r.set, r.opt.Seed), placements: background.Placements(), made: map[int]bool{}, verdict: map[*contender][][]verdict{}}
 	random := dataset.Random(r.opt.Seed, "objects", 0, 0)
-	s.samples = make([]int, len(r.set.Samples))
-	for i := range s.samples {
-		s.samples[i] = i
+	for i, sample := range r.set.Samples {
+		if sample.MaskPath != "" {
+			s.samples = append(s.samples, i)
+		}
 	}
 	for i := range min(n, len(s.samples)) {
 		j := i + below(random, len(s.samples)-i)
@@ -96,13 +97,7 @@ func (r *evaluating) newSynthesis() (*synthesis, error) {
 			s.folder = append(s.folder, b.ImagePath)
 		}
 	}
-	if r.opt.Keep != "" {
-		var err error
-		if s.kept, err = r.newKeeper(s); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
+	return s, r.keepable()
 }
 
 // images is how many pictures there will be, if every object can be pasted.
@@ -164,13 +159,19 @@ func (s *synthesis) vary(object int, p *picture.RGB, m *picture.Gray, put func(i
 // synthesize pastes every object and has every model predict.
 func (r *evaluating) synthesize(ctx context.Context) error {
 	s := r.synthesis
+	if r.opt.Keep != "" {
+		var err error
+		if s.kept, err = r.newKeeper(s); err != nil {
+			return err
+		}
+	}
 	began := time.Now()
 	var objects []dataset.Sample
 	for _, i := range s.samples {
 		objects = append(objects, r.set.Samples[i])
 	}
 	l, err := dataset.NewLoader(objects, dataset.Options{Batch: 1, Preprocess: r.views[0], Views: r.views[1:], Masks: true,
-		InFlight: 1 + min(runtime.GOMAXPROCS(0), mostAtOnce), Strict: r.opt.Strict, LeaveOut: true, Copies: len(s.placements), Vary: s.vary})
+		InFlight: 1 + min(runtime.GOMAXPROCS(0), mostAtOnce), Strict: r.opt.Strict, LeaveOut: true, SomeMasks: true, Read: r.set.Read, Copies: len(s.placements), Vary: s.vary})
 	if err != nil {
 		return err
 	}
@@ -210,7 +211,7 @@ func (r *evaluating) predictPasted(c *contender, l *dataset.Loader, batch *datas
 	s := r.synthesis
 	object := batch.Samples[0]
 	return c.predictor.Predict(l.Varied(batch, c.view), len(s.placements), func(_ int, logits []float32) error {
-		s.verdict[c][object] = append(s.verdict[c][object], r.judge(s.samples[object], logits))
+		s.verdict[c][object] = append(s.verdict[c][object], r.judgeChanged(c, s.samples[object], logits))
 		return nil
 	})
 }
