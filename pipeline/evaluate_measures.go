@@ -22,22 +22,59 @@ func Measures() []string {
 	return []string{MeasureAccuracy, MeasureSegmentation, MeasureRelevance, MeasureBackground, MeasureRandomisation}
 }
 
-// settleMeasures fills in what is measured where nothing is stated.
-func (o *EvaluateOptions) settleMeasures() error {
+// checkMeasures says whether what is stated can be measured at all.
+func (o *EvaluateOptions) checkMeasures() error {
 	for _, m := range o.Measure {
 		if !slices.Contains(Measures(), m) {
 			return &configs.Error{Key: "measure", Msg: fmt.Sprintf("there is no measure %q; there are %s", m, strings.Join(Measures(), ", "))}
 		}
 	}
-	if o.Measure != nil {
-		return nil
+	return checkMethod(o.Method)
+}
+
+// settleMeasures chooses what is measured where nothing is stated, and checks
+// that the data set has what it takes.
+func (r *evaluating) settleMeasures() error {
+	o := &r.opt
+	if o.Measure == nil {
+		if !r.set.Unlabelled {
+			o.Measure = append(o.Measure, MeasureAccuracy)
+		}
+		if o.Masks != "" || r.set.Read != nil {
+			o.Measure = append(o.Measure, MeasureSegmentation, MeasureRelevance)
+		}
 	}
-	o.Measure = []string{MeasureAccuracy}
-	if o.Masks != "" {
-		o.Measure = append(o.Measure, MeasureSegmentation, MeasureRelevance)
+	wrong := func(measure, why string) error {
+		return &configs.Error{Key: "measure", Msg: measure + " can't be measured on " + o.Data + ": " + why}
+	}
+	switch {
+	case len(o.Measure) == 0 && !o.Synthesize:
+		return wrong(MeasureAccuracy, "its pictures have no labels; state masks, or another measure")
+	case r.set.Unlabelled && o.measures(MeasureAccuracy):
+		return wrong(MeasureAccuracy, "its pictures have no labels")
+	case o.measures(MeasureSegmentation) && !r.masked():
+		return wrong(MeasureSegmentation, "its pictures have no masks; state the folder of masks")
+	case o.measures(MeasureBackground) && !r.masked():
+		return wrong(MeasureBackground, "its pictures have no masks; state the folder of masks")
+	case o.Synthesize && !r.masked():
+		return &configs.Error{Key: "synthesize", Msg: "objects can't be cut out of " + o.Data + ": its pictures have no masks; state the folder of masks"}
+	case r.masked() && r.set.Border > 0 && (r.maps() || o.changes()):
+		return wrong(MeasureSegmentation, "a border is cut off its pictures, and masks would no longer fit")
 	}
 	return nil
 }
 
 // measures says whether something is to be measured.
 func (o *EvaluateOptions) measures(what string) bool { return slices.Contains(o.Measure, what) }
+
+// changes says whether pictures are changed to be predicted again.
+func (o *EvaluateOptions) changes() bool { return o.measures(MeasureBackground) || o.Synthesize }
+
+// maps says whether pictures are explained as they come by.
+func (r *evaluating) maps() bool {
+	return r.opt.measures(MeasureSegmentation) || r.opt.measures(MeasureRelevance)
+}
+
+// squeezed says whether pictures are needed as they are explained: all of each
+// at the model's size.
+func (r *evaluating) squeezed() bool { return r.maps() || r.opt.measures(MeasureRandomisation) }
