@@ -234,6 +234,9 @@ func (r *evaluating) prepare() error {
 	if err := r.settleMeasures(); err != nil {
 		return err
 	}
+	if err := r.keepable(); err != nil {
+		return err
+	}
 	r.withMasks = r.masked() && (r.maps() || r.opt.measures(MeasureBackground))
 	if r.opt.measures(MeasureRelevance) {
 		r.steps = max(cmp.Or(r.opt.Steps, DefaultCurveSteps), 0)

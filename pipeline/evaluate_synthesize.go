@@ -97,7 +97,7 @@ func (r *evaluating) newSynthesis() (*synthesis, error) {
 			s.folder = append(s.folder, b.ImagePath)
 		}
 	}
-	return s, r.keepable()
+	return s, nil
 }
 
 // images is how many pictures there will be, if every object can be pasted.
