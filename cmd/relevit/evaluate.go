@@ -44,8 +44,9 @@ func evaluateCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "measure", Usage: "measure `WHAT`, one or several of " + strings.Join(pipeline.Measures(), ", ") + ", with commas between; may be repeated", DefaultText: "accuracy, and with --masks segmentation and relevance"},
 			&cli.StringFlag{Name: "method", Usage: "explain predictions by `METHOD`", Value: pipeline.MethodRelevance},
 			&cli.IntFlag{Name: "steps", Usage: "insert and delete pixels in `N` steps; 0: not at all", Value: 14},
-			&cli.BoolFlag{Name: "synthesize", Usage: "also measure foregrounds pasted on other pictures' backgrounds, at sizes, places and angles"},
-			&cli.IntFlag{Name: "samples", Usage: "synthesize `N` pictures"},
+			&cli.BoolFlag{Name: "synthesize", Usage: "also measure objects pasted on other pictures' backgrounds, at sizes, places and angles"},
+			&cli.IntFlag{Name: "samples", Usage: "synthesize pictures of `N` objects, 56 each", DefaultText: "100, or all"},
+			&cli.StringFlag{Name: "backgrounds", Usage: "paste objects on the pictures in `DIR`", DefaultText: "those of the data set, without their objects"},
 			&cli.Uint64Flag{Name: "seed", Usage: "draw everything by the seed `S`"},
 			&cli.StringFlag{Name: "keep", Usage: "keep the synthesized pictures in the folder `DIR`"},
 			&cli.StringFlag{Name: "o", Usage: "write what --json prints into `FILE`, which report reads"},
@@ -105,7 +106,7 @@ func (c *call) evaluateOptions() (pipeline.EvaluateOptions, error) {
 		GroundTruth: c.String("ground-truth"), Classes: c.String("classes"), Batch: c.Int("batch"), Limit: c.Int("limit"),
 		CSV: c.String("csv"), Strict: c.Bool("strict"), Force: c.Bool("force"),
 		Masks: c.String("masks"), Method: c.String("method"), Steps: c.Int("steps"), Output: c.String("o"),
-		Synthesize: c.Bool("synthesize"), Samples: c.Int("samples"), Seed: c.Uint64("seed"), Keep: c.String("keep")}
+		Synthesize: c.Bool("synthesize"), Samples: c.Int("samples"), Backgrounds: c.String("backgrounds"), Seed: c.Uint64("seed"), Keep: c.String("keep")}
 	if len(opt.Models) == 0 {
 		return opt, usagef("%s: -m is missing; see %s --help", c.Command.HelpName, c.Command.HelpName)
 	}
@@ -157,6 +158,12 @@ func describeEvaluation(w io.Writer, e *pipeline.Evaluation) {
 		lines = append(lines, cells)
 	}
 	table(w, heading, lines)
+	if e.Models[0].Background != nil {
+		describeBackground(w, e)
+	}
+	if e.Synthesis != nil {
+		describeSynthesis(w, e)
+	}
 	for _, s := range e.Skipped {
 		fmt.Fprintf(w, "counted out: %s: %s\n", plain(s.Picture), plain(s.Reason))
 	}
