@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,7 +47,7 @@ type EvaluateOptions struct {
 	Masks   string   // folder of masks, as the pictures lie; "": what the data set has
 	Measure []string // of Measures; nil: accuracy, and with Masks also segmentation and relevance
 	Method  string   // to explain by; "": MethodRelevance
-	Steps   int      // of insertion and deletion, with MeasureRelevance; 0: DefaultCurveSteps, below: not measured
+	Steps   int      // of insertion and deletion, which MeasureRelevance then measures too; 0: not
 
 	Synthesize  bool   // measure objects pasted on other backgrounds too
 	Samples     int    // how many objects; 0: 100, or as many as there are
@@ -100,9 +99,6 @@ type EvaluatedModel struct {
 	Background    *Background       `json:"background,omitempty"`
 	Synthesis     []SynthesisPart   `json:"synthesis,omitempty"`
 }
-
-// DefaultCurveSteps is in how many steps pixels are inserted and deleted.
-const DefaultCurveSteps = 14
 
 // Evaluate runs models on the pictures of a data set, each decoded once for all
 // of them while the batch before is computed. Pictures that can't be read are
@@ -171,7 +167,6 @@ type evaluating struct {
 	set        *benchmark.Set
 	views      []picture.Preprocess // that the contenders share
 	withMasks  bool                 // pictures come with masks, if not all of them
-	steps      int                  // of insertion and deletion; 0: not measured
 	done       int
 	images     int // that could be read
 	took       time.Duration
@@ -238,9 +233,6 @@ func (r *evaluating) prepare() error {
 		return err
 	}
 	r.withMasks = r.masked() && (r.maps() || r.opt.measures(MeasureBackground))
-	if r.opt.measures(MeasureRelevance) {
-		r.steps = max(cmp.Or(r.opt.Steps, DefaultCurveSteps), 0)
-	}
 	for _, c := range r.contenders {
 		if err := r.ready(c); err != nil {
 			return err

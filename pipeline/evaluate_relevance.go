@@ -121,8 +121,8 @@ func (r *evaluating) appraise(c *contender, l *dataset.Loader, batch *dataset.Ba
 	if err != nil {
 		return err
 	}
-	for i := range list {
-		if r.steps > 0 {
+	if r.opt.Steps > 0 && r.opt.measures(MeasureRelevance) {
+		for i := range list {
 			if err := r.curves(c, images[i*3*plane:][:3*plane], scores[i], orders[i], &list[i]); err != nil {
 				return err
 			}
@@ -157,7 +157,7 @@ func (a *appraisal) set(quality string, v float64) {
 // their relevance, in equal steps.
 func (r *evaluating) curves(c *contender, image, scores []float32, order []int32, a *appraisal) error {
 	plane, batch := len(order), c.predictor.Batch
-	step := (plane + r.steps - 1) / r.steps
+	step := (plane + r.opt.Steps - 1) / r.opt.Steps
 	steps := (plane + step - 1) / step
 	blurred, zero := metrics.Blur(image, c.predictor.Size[0], c.predictor.Size[1]), make([]float32, len(image))
 	type point struct {
@@ -251,7 +251,7 @@ func (r *evaluating) relevanceQuality(c *contender) *RelevanceQuality {
 	if !r.opt.measures(MeasureRelevance) {
 		return nil
 	}
-	q := &RelevanceQuality{Method: r.method(), Images: len(c.appraisals), Steps: r.steps, Measures: map[string]Measured{}}
+	q := &RelevanceQuality{Method: r.method(), Images: len(c.appraisals), Steps: r.opt.Steps, Measures: map[string]Measured{}}
 	for _, a := range c.appraisals {
 		if a.constant {
 			q.ConstantMaps++

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -15,22 +14,35 @@ import (
 func evaluateCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "evaluate",
-		Usage: "measure how often models are right on a data set",
-		UsageText: "relevit evaluate -m MODEL [-m ...] --data DIR [--layout ...] [--protocol standard|paper]\n\n" +
+		Usage: "measure how often models are right on a data set, and what their relevance maps are worth",
+		UsageText: "relevit evaluate -m MODEL [-m ...] --data DIR|FILE.mat [--layout ...] [--protocol standard|paper] [--masks DIR] [--measure ...] [-o EVAL.json]\n\n" +
 			"relevit evaluate -m model.onnx --data imagenet/val\n" +
+			"relevit evaluate -m before.onnx -m run --data pictures/ --masks masks/ -o eval.json\n" +
+			"relevit evaluate -m model.onnx --data gtsegs_ijcv.mat --measure segmentation --protocol paper\n" +
 			"relevit evaluate -m vit_base_patch16_224.safetensors -m run --data imagenet-a --protocol paper\n" +
 			"relevit evaluate -m model.onnx --data objectnet-1.0 --csv predictions.csv\n" +
 			"relevit evaluate -m model.onnx --data pictures/ --layout folders --classes classes.tsv",
 		Description: "MODEL is an ONNX file, a checkpoint, or a run's folder, of which the best parameters are\n" +
 			"taken. Several models see the same pictures, which are decoded once. DIR holds ImageNet's\n" +
 			"validation pictures, ImageNetV2, -A, -R or -Sketch, ObjectNet, SI-Score, class folders,\n" +
-			"or a CSV table with the columns image and label.\n\n" +
+			"a CSV table with the columns image and label, or (--layout flat) pictures without labels;\n" +
+			"FILE.mat is ImageNet-segmentation's gtsegs_ijcv.mat, which has masks of its own.\n\n" +
 			"Protocol standard is the model's own preprocessing; on ImageNet-A and -R the largest of\n" +
 			"their 200 classes' logits counts, on ObjectNet every class that a label maps to is right.\n" +
 			"Protocol paper is RobustViT's: the shorter side to 256 bilinearly, the centre 224, mean =\n" +
 			"std = 0.5 for all models; the largest of all logits; the first class of a label.\n\n" +
+			"Accuracies come with calibration (ECE), 95 % intervals by bootstrap and, of several models,\n" +
+			"paired differences and McNemar's exact test. Masks are PNGs with the folders and names of\n" +
+			"their pictures: 0 and 255, trimaps, or ImageNet-S's. With them the maps of the predicted\n" +
+			"classes are measured too, of whole pictures brought to the model's size: segmentation at\n" +
+			"the map's mean, as published for ImageNet-segmentation (pixel accuracy, mean IoU, mean AP);\n" +
+			"relevance: its share on the foreground, rank accuracy, pointing game, sparseness and, with\n" +
+			"--steps, the areas under the curves of insertion and deletion, from and to the blurred\n" +
+			"picture and zero.\n" +
+			"randomisation compares maps with those of the model as its parameters become random, from\n" +
+			"the output down.\n\n" +
 			"A picture that can't be read is left out, counted out and listed. --json also gives the\n" +
-			"accuracy of every class.",
+			"accuracy of every class, --csv what every picture got.",
 		Flags: append(append(checkpointFlags(), findFlags()...),
 			&cli.StringSliceFlag{Name: "m", Usage: "evaluate `MODEL`, an ONNX file, a checkpoint or a run; may be repeated"},
 			&cli.StringFlag{Name: "data", Usage: "on the data set in the folder `DIR`, or in a CSV table"},
@@ -43,7 +55,7 @@ func evaluateCommand() *cli.Command {
 			&cli.StringFlag{Name: "masks", Usage: "foreground masks of the pictures lie in `DIR`, by the same folders and names"},
 			&cli.StringSliceFlag{Name: "measure", Usage: "measure `WHAT`, one or several of " + strings.Join(pipeline.Measures(), ", ") + ", with commas between; may be repeated", DefaultText: "accuracy, and with --masks segmentation and relevance"},
 			&cli.StringFlag{Name: "method", Usage: "explain predictions by `METHOD`", Value: pipeline.MethodRelevance},
-			&cli.IntFlag{Name: "steps", Usage: "insert and delete pixels in `N` steps; 0: not at all", Value: 14},
+			&cli.IntFlag{Name: "steps", Usage: "with relevance, also measure insertion and deletion, in `N` steps (14, say), each of which takes 4 predictions", DefaultText: "not measured"},
 			&cli.BoolFlag{Name: "synthesize", Usage: "also measure objects pasted on other pictures' backgrounds, at sizes, places and angles"},
 			&cli.IntFlag{Name: "samples", Usage: "synthesize pictures of `N` objects, 56 each", DefaultText: "100, or all"},
 			&cli.StringFlag{Name: "backgrounds", Usage: "paste objects on the pictures in `DIR`", DefaultText: "those of the data set, without their objects"},
@@ -66,7 +78,11 @@ func evaluate(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := exist(append(slices.Clone(opt.Models), opt.Data)...); err != nil {
+	read := append(slices.Clone(opt.Models), opt.Data)
+	if opt.Masks != "" {
+		read = append(read, opt.Masks)
+	}
+	if err := exist(read...); err != nil {
 		return err
 	}
 	for _, file := range []string{opt.GroundTruth, opt.Classes} {
@@ -76,9 +92,11 @@ func evaluate(c *call) error {
 			}
 		}
 	}
-	if opt.CSV != "" {
-		if err := outputs(opt.CSV); err != nil {
-			return err
+	for _, file := range []string{opt.CSV, opt.Output} {
+		if file != "" {
+			if err := outputs(file); err != nil {
+				return err
+			}
 		}
 	}
 	if opt.ORT, err = c.runtimeOptions(); err != nil {
@@ -125,6 +143,9 @@ func (c *call) evaluateOptions() (pipeline.EvaluateOptions, error) {
 	if opt.Limit < 0 || c.IsSet("limit") && opt.Limit == 0 {
 		return opt, usagef("--limit %d: expected at least 1 picture", opt.Limit)
 	}
+	if opt.Steps < 0 {
+		return opt, usagef("--steps %d: expected 0 or more", opt.Steps)
+	}
 	for _, list := range c.StringSlice("measure") {
 		for m := range strings.SplitSeq(list, ",") {
 			if !slices.Contains(pipeline.Measures(), m) {
@@ -140,36 +161,4 @@ func (c *call) evaluateOptions() (pipeline.EvaluateOptions, error) {
 	}
 	opt.Open.Find, err = c.findOptions()
 	return opt, err
-}
-
-// describeEvaluation prints what was measured for people.
-func describeEvaluation(w io.Writer, e *pipeline.Evaluation) {
-	percent := func(v pipeline.Number) string { return fmt.Sprintf("%.2f %%", 100*float64(v)) }
-	heading := []string{"MODEL", "TOP-1", "TOP-5"}
-	for _, p := range e.Models[0].Parts {
-		heading = append(heading, strings.ToUpper(p.Part))
-	}
-	var lines [][]string
-	for _, m := range e.Models {
-		cells := []string{m.Model, percent(m.Top1), percent(m.Top5)}
-		for _, p := range m.Parts {
-			cells = append(cells, percent(p.Top1))
-		}
-		lines = append(lines, cells)
-	}
-	table(w, heading, lines)
-	if e.Models[0].Background != nil {
-		describeBackground(w, e)
-	}
-	if e.Synthesis != nil {
-		describeSynthesis(w, e)
-	}
-	for _, s := range e.Skipped {
-		fmt.Fprintf(w, "counted out: %s: %s\n", plain(s.Picture), plain(s.Reason))
-	}
-	fmt.Fprintf(w, "\n%d images of %s by protocol %s in %.1f s, %.1f a second", e.Images, e.Layout, e.Protocol, float64(e.Seconds), float64(e.Rate))
-	if n := len(e.Skipped); n > 0 {
-		fmt.Fprintf(w, "; %d counted out", n)
-	}
-	fmt.Fprintln(w)
 }
