@@ -35,9 +35,10 @@ type Background struct {
 	Original VariantScore   `json:"original"`
 	Replaced []VariantScore `json:"replaced"` // the background
 	Removed  []VariantScore `json:"removed"`  // the object
-	// ObjectOnly is the mean of Replaced without the class's own backgrounds,
-	// BackgroundOnly that of Removed, and Gap by how much more often the model is
-	// right by the object than by the background.
+	// ObjectOnly is the mean of the noise and the other background, which alone leave
+	// nothing of the own one, not its colours either; BackgroundOnly is that of
+	// Removed, and Gap by how much more often the model is right by the object than by
+	// the background.
 	ObjectOnly     Estimate `json:"object_only"`
 	BackgroundOnly Estimate `json:"background_only"`
 	Gap            Estimate `json:"gap"`
@@ -213,10 +214,10 @@ func measuredBackground(of []varied, seed uint64) *Background {
 		}
 		columns[variants][i] = v.original
 	}
-	object := add(func(v varied) float64 { return metrics.Mean(v.right[replacedMean : replacedOther+1]) })
+	object := add(func(v varied) float64 { return metrics.Mean(v.right[replacedNoise : replacedOther+1]) })
 	behind := add(func(v varied) float64 { return metrics.Mean(v.right[removedMean:]) })
 	gap := add(func(v varied) float64 {
-		return metrics.Mean(v.right[replacedMean:replacedOther+1]) - metrics.Mean(v.right[removedMean:])
+		return metrics.Mean(v.right[replacedNoise:replacedOther+1]) - metrics.Mean(v.right[removedMean:])
 	})
 	// A sum of what is no number is none.
 	same := add(func(v varied) float64 { return v.right[replacedSame] + 0*v.right[replacedOther] })

@@ -280,13 +280,13 @@ func TestBackgroundIsComputedAsDefined(t *testing.T) {
 	if s := b.Replaced[replacedSame]; s.Images != 2 || s.Right1 != 1 || s.Low != 0 || s.High != 1 {
 		t.Errorf("same class: %+v", s)
 	}
-	near("object", b.ObjectOnly.Value, (0.5+0.25+0.5)/3)
+	near("object", b.ObjectOnly.Value, (0+0+1.0)/3)
 	near("background", b.BackgroundOnly.Value, (0.5+0+1)/3)
-	near("gap", b.Gap.Value, (0+0.25-0.5)/3)
+	near("gap", b.Gap.Value, (-0.5+0+0)/3)
 	near("same", b.Mixed.Same.Value, 0.5)
 	near("other", b.Mixed.Other.Value, 0)
 	near("mixed gap", b.Mixed.Gap.Value, 0.5)
-	if b.Mixed.Images != 2 || b.Gap.Low < -0.5 || b.Gap.High > 0.25 || b.Gap.Low >= b.Gap.High {
+	if b.Mixed.Images != 2 || b.Gap.Low < -0.5 || b.Gap.High > 0 || b.Gap.Low >= b.Gap.High {
 		t.Errorf("%+v, %+v", b.Mixed, b.Gap)
 	}
 }

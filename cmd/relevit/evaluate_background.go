@@ -44,7 +44,7 @@ func describeBackground(w io.Writer, e *pipeline.Evaluation) {
 	for i, v := range first.Removed {
 		variant("object removed: "+v.With, func(b *pipeline.Background) pipeline.VariantScore { return b.Removed[i] })
 	}
-	estimate("by the object (mean, blur, noise, other)", func(b *pipeline.Background) pipeline.Estimate { return b.ObjectOnly })
+	estimate("by the object (noise, other)", func(b *pipeline.Background) pipeline.Estimate { return b.ObjectOnly })
 	estimate("by the background (object removed)", func(b *pipeline.Background) pipeline.Estimate { return b.BackgroundOnly })
 	estimate("gap", func(b *pipeline.Background) pipeline.Estimate { return b.Gap })
 	if first.Mixed != nil {
