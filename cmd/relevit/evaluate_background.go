@@ -100,7 +100,11 @@ func describeSynthesis(w io.Writer, e *pipeline.Evaluation) {
 		fmt.Fprintln(w)
 	}
 	s := e.Synthesis
-	fmt.Fprintf(w, "%d pictures of %d objects in %.1f s, %.1f a second", s.Images, s.Objects, float64(s.Seconds), float64(s.Rate))
+	objects := "objects"
+	if s.Objects == 1 {
+		objects = "object"
+	}
+	fmt.Fprintf(w, "%d pictures of %d %s in %.1f s, %.1f a second", s.Images, s.Objects, objects, float64(s.Seconds), float64(s.Rate))
 	if s.LeftOut > 0 {
 		fmt.Fprintf(w, "; %d left out, without an object or a background", s.LeftOut)
 	}
