@@ -62,6 +62,8 @@ type EvaluateOptions struct {
 	OnProgress   func(done, total int)  // after every batch; may be nil
 	OnSkipped    func(path, why string) // of a picture; may be nil
 	OnWarning    func(text string)      // may be nil
+
+	OnStage func(model string, done, total int) // of MeasureRandomisation, before each; may be nil
 }
 
 // Evaluation is what Evaluate measured.

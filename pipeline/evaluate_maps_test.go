@@ -355,3 +355,63 @@ func TestWhatCantBeMeasuredIsSaid(t *testing.T) {
 		}
 	}
 }
+
+func TestMapsAreMeasuredWithoutMasksToo(t *testing.T) {
+	orttest.Need(t)
+	images, _ := savedMasked(t, 3, 3)
+	e, err := Evaluate(context.Background(), EvaluateOptions{Models: []string{vit}, Data: images, Measure: []string{MeasureRelevance}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := e.Models[0]
+	if _, ok := m.Relevance.Measures[Sparseness]; !ok || len(m.Relevance.Measures) != 1 || m.Relevance.Images != 3 || m.Segmentation != nil || m.Calibration != nil || m.Images != 3 {
+		t.Errorf("%+v", m.Relevance)
+	}
+}
+
+// TestEveryParameterBecomesRandomFromTheOutputDown randomises models of several
+// forms: numbers in 16 bits, weights in branches, checkpoints.
+func TestEveryParameterBecomesRandomFromTheOutputDown(t *testing.T) {
+	orttest.Need(t)
+	images, _ := savedMasked(t, 3, 3)
+	for _, name := range []string{"timm-torchscript-17/model.onnx", "fp16-17/model.onnx", "hf-vit-eager-17/model.onnx", "branch-weights-17/model.onnx", "ckpt-mean/model.safetensors"} {
+		path := filepath.Join("testdata", "zoo", filepath.FromSlash(name))
+		m, err := OpenModel(path, ModelOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers := 0
+		for _, p := range m.Params {
+			n := 1
+			for _, d := range p.Shape.Ints() {
+				n *= int(d)
+			}
+			numbers += n
+		}
+		stages := 0
+		e, err := Evaluate(context.Background(), EvaluateOptions{Models: []string{path}, Data: images, Measure: []string{MeasureRandomisation},
+			OnStage: func(_ string, done, total int) {
+				if done != stages {
+					t.Errorf("%s: stage %d of %d after %d", name, done, total, stages)
+				}
+				stages++
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := e.Models[0].Randomisation
+		if r == nil || len(r.Stages) < 2 || r.Images != 3 {
+			t.Fatalf("%s: %+v", name, r)
+		}
+		before, block := 0, len(r.Stages)
+		for _, s := range r.Stages {
+			if v := float64(s.Similarity.Value); s.Parameters <= before || s.Block != block-1 || !(v >= -1 && v <= 1) {
+				t.Errorf("%s: %+v", name, s)
+			}
+			before, block = s.Parameters, s.Block
+		}
+		if before != numbers || block != 0 {
+			t.Errorf("%s: %d of %d numbers are random", name, before, numbers)
+		}
+	}
+}

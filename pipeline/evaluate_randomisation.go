@@ -89,7 +89,10 @@ func (r *evaluating) randomise(ctx context.Context, c *contender) (*Randomisatio
 	numbers := 0
 	for block := len(stages) - 1; block >= 0; block-- {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %s is random down to block %d", err, c.path, block+1)
+		}
+		if r.opt.OnStage != nil {
+			r.opt.OnStage(c.path, len(stages)-1-block, len(stages))
 		}
 		if len(stages[block]) == 0 {
 			continue
@@ -117,7 +120,7 @@ func (r *evaluating) randomise(ctx context.Context, c *contender) (*Randomisatio
 			similarity[i] = metrics.Spearman(learned[i], forgotten[i])
 		}
 		out.Stages = append(out.Stages, RandomisedStage{Block: block, Parameters: numbers,
-			Similarity: measured(metrics.Mean(similarity), metrics.Means([][]float64{similarity}, r.opt.Seed)[0])})
+			Similarity: newMeasured(metrics.Mean(similarity), metrics.Means([][]float64{similarity}, r.opt.Seed)[0])})
 	}
 	return out, nil
 }

@@ -230,11 +230,11 @@ func (r *evaluating) segmentation(c *contender) *Segmentation {
 		all[i] = int32(i)
 	}
 	t := sum(all)
-	return &Segmentation{Method: r.method(), Images: len(c.appraisals), PixelAccuracy: measured(t.PixelAccuracy(), metrics.Percentiles(values[0])),
-		MeanIoU: measured(t.MeanIoU(), metrics.Percentiles(values[1])), MeanAP: measured(t.MeanAP(), metrics.Percentiles(values[2]))}
+	return &Segmentation{Method: r.method(), Images: len(c.appraisals), PixelAccuracy: newMeasured(t.PixelAccuracy(), metrics.Percentiles(values[0])),
+		MeanIoU: newMeasured(t.MeanIoU(), metrics.Percentiles(values[1])), MeanAP: newMeasured(t.MeanAP(), metrics.Percentiles(values[2]))}
 }
 
-func measured(v float64, i metrics.Interval) Measured {
+func newMeasured(v float64, i metrics.Interval) Measured {
 	return Measured{Value: Number(v), Low: Number(i.Low), High: Number(i.High)}
 }
 
@@ -261,7 +261,7 @@ func (r *evaluating) relevanceQuality(c *contender) *RelevanceQuality {
 	intervals := metrics.Means(columns, r.opt.Seed)
 	for i, name := range Qualities() {
 		if slices.ContainsFunc(columns[i], func(v float64) bool { return !math.IsNaN(v) }) {
-			q.Measures[name] = measured(metrics.Mean(columns[i]), intervals[i])
+			q.Measures[name] = newMeasured(metrics.Mean(columns[i]), intervals[i])
 		}
 	}
 	return q

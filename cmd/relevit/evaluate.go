@@ -117,6 +117,13 @@ func evaluate(c *call) error {
 	opt.OnProgress = func(done, _ int) { m.set(done, "") }
 	opt.OnSkipped = func(path, why string) { m.say("skipped: %s: %s", plain(path), plain(why)) }
 	opt.OnWarning = func(text string) { c.note("warning: %s", text) }
+	opt.OnStage = func(model string, done, total int) {
+		if done == 0 {
+			m.end()
+			m = c.meter("randomising", "stages", 0, total)
+		}
+		m.set(done, plain(model))
+	}
 	e, err := pipeline.Evaluate(c.Context.Context, opt)
 	if m != nil {
 		m.end()
