@@ -309,6 +309,9 @@ func (r *evaluating) run(ctx context.Context) error {
 			Advice: fmt.Sprintf("none of the %d pictures can be read", l.Len())}
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%w: %d of %d pictures were evaluated", err, r.done, r.total)
+	case err == nil && r.backgrounds != nil && len(r.contenders[0].varied) == 0:
+		return &dataset.Error{Kind: dataset.ErrEmpty, Path: r.opt.Data, Found: "none of its pictures has a mask that shows both an object and a background",
+			Advice: "look at the masks, or measure something else"}
 	case err == nil && r.synthesis != nil:
 		return r.synthesize(ctx)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"image"
@@ -299,4 +300,24 @@ func objectsSet(t testing.TB, images string) *benchmark.Set {
 		t.Fatal(err)
 	}
 	return set
+}
+
+func TestMasksThatShowNoObjectAnywhereAreAnError(t *testing.T) {
+	orttest.Need(t)
+	images, masks := writeObjects(t)
+	found, err := filepath.Glob(filepath.Join(masks, "*", "*.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range found {
+		if err := picture.NewGray(64, 64).SavePNG(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, opt := range []EvaluateOptions{{Measure: []string{MeasureBackground}}, {Measure: []string{MeasureAccuracy}, Synthesize: true}} {
+		opt.Models, opt.Data, opt.Masks = []string{objectModel.write(t)}, images, masks
+		if _, err := Evaluate(context.Background(), opt); !errors.Is(err, dataset.ErrEmpty) {
+			t.Errorf("%v: %v", opt.Measure, err)
+		}
+	}
 }
