@@ -2,8 +2,11 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"slices"
 	"time"
 
@@ -38,7 +41,19 @@ type EvaluateOptions struct {
 	Limit       int      // pictures of each class, the first by name; 0: all
 	Strict      bool     // a picture that can't be read is an error
 	CSV         string   // file to list every prediction in; "": none
-	Force       bool     // overwrite it
+	Output      string   // file for the Evaluation as JSON; "": none
+	Force       bool     // overwrite them
+
+	Masks   string   // folder of masks, as the pictures lie; "": what the data set has
+	Measure []string // of Measures; nil: accuracy, and with Masks also segmentation and relevance
+	Method  string   // to explain by; "": MethodRelevance
+	Steps   int      // of insertion and deletion, which MeasureRelevance then measures too; 0: not
+
+	Synthesize  bool   // measure objects pasted on other backgrounds too
+	Samples     int    // how many objects; 0: 100, or as many as there are
+	Backgrounds string // folder of pictures to paste them on; "": those of the data set, without their objects
+	Seed        uint64 // of all that is drawn
+	Keep        string // folder to keep them in, as SI-Score lies; "": none
 
 	Open         ModelOptions
 	ORT          ort.Options
@@ -47,6 +62,8 @@ type EvaluateOptions struct {
 	OnProgress   func(done, total int)  // after every batch; may be nil
 	OnSkipped    func(path, why string) // of a picture; may be nil
 	OnWarning    func(text string)      // may be nil
+
+	OnStage func(model string, done, total int) // of MeasureRandomisation, before each; may be nil
 }
 
 // Evaluation is what Evaluate measured.
@@ -57,6 +74,9 @@ type Evaluation struct {
 	Protocol   string           `json:"protocol"`
 	Images     int              `json:"images"` // that were evaluated: without those skipped
 	Models     []EvaluatedModel `json:"models"`
+	Pairs      []Pair           `json:"pairs,omitempty"` // every two models
+	Measures   []string         `json:"measures"`
+	Synthesis  *Synthesized     `json:"synthesis,omitempty"` // what was made for all models
 	Skipped    []SkippedPicture `json:"skipped"`
 	Seconds    Number           `json:"seconds"` // from the first batch to the last
 	Rate       Number           `json:"images_per_second"`
@@ -70,6 +90,16 @@ type EvaluatedModel struct {
 	Score
 	Parts    []PartScore  `json:"parts,omitempty"` // of SI-Score
 	PerClass []ClassScore `json:"per_class"`
+
+	// What wasn't measured is nil. Without MeasureAccuracy, Score has no numbers
+	// but Images.
+	Intervals     *Intervals        `json:"intervals,omitempty"`
+	Calibration   *Calibration      `json:"calibration,omitempty"`
+	Segmentation  *Segmentation     `json:"segmentation,omitempty"`
+	Relevance     *RelevanceQuality `json:"relevance,omitempty"`
+	Randomisation *Randomisation    `json:"randomisation,omitempty"`
+	Background    *Background       `json:"background,omitempty"`
+	Synthesis     []SynthesisPart   `json:"synthesis,omitempty"`
 }
 
 // Evaluate runs models on the pictures of a data set, each decoded once for all
@@ -85,11 +115,17 @@ func Evaluate(ctx context.Context, opt EvaluateOptions) (*Evaluation, error) {
 	if len(opt.Models) == 0 {
 		return nil, &configs.Error{Key: "models", Msg: "no model to evaluate"}
 	}
+	if err := opt.checkMeasures(); err != nil {
+		return nil, err
+	}
 	if opt.Batch < 1 {
 		opt.Batch = 16
 	}
-	if opt.CSV != "" {
-		if err := Vacant(opt.CSV, opt.Force); err != nil {
+	for _, file := range []string{opt.CSV, opt.Output} {
+		if file == "" {
+			continue
+		}
+		if err := Vacant(file, opt.Force); err != nil {
 			return nil, err
 		}
 	}
@@ -101,12 +137,29 @@ func Evaluate(ctx context.Context, opt EvaluateOptions) (*Evaluation, error) {
 	if err := r.run(ctx); err != nil {
 		return nil, err
 	}
+	e, err := r.result(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if opt.CSV != "" {
 		if err := WriteFile(opt.CSV, r.writeCSV); err != nil {
 			return nil, err
 		}
 	}
-	return r.result(), nil
+	if opt.Output != "" {
+		if err := WriteFile(opt.Output, e.write); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// write writes what --json prints.
+func (e *Evaluation) write(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(e)
 }
 
 // evaluating is an Evaluate at work.
@@ -115,9 +168,15 @@ type evaluating struct {
 	contenders []*contender
 	set        *benchmark.Set
 	views      []picture.Preprocess // that the contenders share
+	withMasks  bool                 // pictures come with masks, if not all of them
 	done       int
+	images     int // that could be read
 	took       time.Duration
 	skipped    []SkippedPicture
+
+	backgrounds *backgrounds // nil: not measured
+	synthesis   *synthesis   // nil: not measured
+	total       int          // pictures to predict
 }
 
 func (r *evaluating) close() {
@@ -125,6 +184,12 @@ func (r *evaluating) close() {
 		if c.predictor != nil {
 			c.predictor.Close()
 		}
+		if c.mapper != nil {
+			c.mapper.close()
+		}
+	}
+	if r.set != nil {
+		r.set.Close()
 	}
 }
 
@@ -143,8 +208,10 @@ func (r *evaluating) prepare() error {
 	if err != nil {
 		return err
 	}
-	if err := r.label(); err != nil {
-		return err
+	if !r.set.Unlabelled {
+		if err := r.label(); err != nil {
+			return err
+		}
 	}
 	if r.opt.OnRecognised != nil {
 		r.opt.OnRecognised(r.set.Found)
@@ -158,16 +225,51 @@ func (r *evaluating) prepare() error {
 			r.set.Classes[i].Targets = r.set.Classes[i].Targets[:1]
 		}
 	}
+	if err := r.pairMasks(); err != nil {
+		return err
+	}
+	if err := r.settleMeasures(); err != nil {
+		return err
+	}
+	if err := r.keepable(); err != nil {
+		return err
+	}
+	r.withMasks = r.masked() && (r.maps() || r.opt.measures(MeasureBackground))
 	for _, c := range r.contenders {
-		if err := c.ready(min(r.opt.Batch, len(r.set.Samples)), r.opt); err != nil {
+		if err := r.ready(c); err != nil {
 			return err
-		}
-		if c.view = slices.Index(r.views, c.preprocess); c.view < 0 {
-			c.view = len(r.views)
-			r.views = append(r.views, c.preprocess)
 		}
 	}
 	return nil
+}
+
+// ready opens a model's sessions, and settles how it sees pictures.
+func (r *evaluating) ready(c *contender) error {
+	batch := min(r.opt.Batch, len(r.set.Samples))
+	if r.maps() {
+		var err error
+		if c.mapper, err = newMapper(c.model, batch, c.startLayer, r.opt.ORT); err != nil {
+			return err
+		}
+	}
+	if err := c.ready(batch, r.opt); err != nil {
+		return err
+	}
+	c.view = r.view(c.preprocess)
+	if r.squeezed() {
+		c.whole = r.view(c.squeeze(r.opt.Protocol))
+	}
+	return nil
+}
+
+// view is the place of a preprocessing among those of the loader.
+func (r *evaluating) view(p picture.Preprocess) int {
+	i := slices.Index(r.views, p)
+	if i < 0 {
+		i = len(r.views)
+		r.views = append(r.views, p)
+	}
+	return i
 }
 
 // run predicts batch after batch by every model.
@@ -177,13 +279,25 @@ func (r *evaluating) run(ctx context.Context) error {
 		batch = max(batch, c.predictor.Batch)
 	}
 	left := &skips{told: r.opt.OnSkipped}
-	l, err := dataset.NewLoader(r.set.Samples, dataset.Options{Batch: batch, Preprocess: r.views[0], Views: r.views[1:], Border: r.set.Border,
-		Strict: r.opt.Strict, LeaveOut: true, OnCorrupt: left.add})
+	loading := dataset.Options{Batch: batch, Preprocess: r.views[0], Views: r.views[1:], Border: r.set.Border,
+		Read: r.set.Read, Masks: r.withMasks, SomeMasks: true, HardMasks: true, Strict: r.opt.Strict, LeaveOut: true, OnCorrupt: left.add}
+	if r.opt.measures(MeasureBackground) {
+		r.backgrounds = newBackgrounds(r.set, r.opt.Seed)
+		loading.Copies, loading.Vary = variants, r.backgrounds.vary
+	}
+	l, err := dataset.NewLoader(r.set.Samples, loading)
 	if err != nil {
 		return err
 	}
+	if r.opt.Synthesize {
+		if r.synthesis, err = r.newSynthesis(); err != nil {
+			return err
+		}
+		r.total = r.synthesis.images()
+	}
+	r.total += l.Len()
 	if r.opt.OnStart != nil {
-		r.opt.OnStart(l.Len())
+		r.opt.OnStart(r.total)
 	}
 	began := time.Now()
 	err = r.batches(ctx, l)
@@ -194,7 +308,12 @@ func (r *evaluating) run(ctx context.Context) error {
 		return &dataset.Error{Kind: dataset.ErrEmpty, Path: r.skipped[0].Picture, Found: r.skipped[0].Reason,
 			Advice: fmt.Sprintf("none of the %d pictures can be read", l.Len())}
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%w: %d of %d pictures were evaluated", err, r.done, l.Len())
+		return fmt.Errorf("%w: %d of %d pictures were evaluated", err, r.done, r.total)
+	case err == nil && r.backgrounds != nil && len(r.contenders[0].varied) == 0:
+		return &dataset.Error{Kind: dataset.ErrEmpty, Path: r.opt.Data, Found: "none of its pictures has a mask that shows both an object and a background",
+			Advice: "look at the masks, or measure something else"}
+	case err == nil && r.synthesis != nil:
+		return r.synthesize(ctx)
 	}
 	return err
 }
@@ -205,9 +324,21 @@ func (r *evaluating) batches(ctx context.Context, l *dataset.Loader) error {
 			if err := r.predict(c, l, batch); err != nil {
 				return err
 			}
+			if err := r.appraise(c, l, batch); err != nil {
+				return err
+			}
+			if err := r.predictVaried(c, l, batch); err != nil {
+				return err
+			}
+			r.sample(c, l, batch)
+		}
+		for _, empty := range batch.Replaced {
+			if !empty {
+				r.images++
+			}
 		}
 		if r.done += batch.Count; r.opt.OnProgress != nil {
-			r.opt.OnProgress(r.done, l.Len())
+			r.opt.OnProgress(r.done, r.total)
 		}
 		return nil
 	})
@@ -216,7 +347,7 @@ func (r *evaluating) batches(ctx context.Context, l *dataset.Loader) error {
 // predict judges a model's predictions for a batch. Places of pictures that
 // can't be read are left out.
 func (r *evaluating) predict(c *contender, l *dataset.Loader, batch *dataset.Batch) error {
-	if !slices.Contains(batch.Replaced, false) {
+	if !slices.Contains(batch.Replaced, false) || !r.opt.measures(MeasureAccuracy) && !r.opt.changes() {
 		return nil
 	}
 	return c.predictor.Predict(l.View(batch, c.view), batch.Count, func(i int, logits []float32) error {
@@ -228,14 +359,31 @@ func (r *evaluating) predict(c *contender, l *dataset.Loader, batch *dataset.Bat
 }
 
 // result is what was measured.
-func (r *evaluating) result() *Evaluation {
-	images := len(r.contenders[0].verdicts)
-	e := &Evaluation{Data: r.opt.Data, Layout: string(r.set.Layout), Recognised: r.set.Found, Protocol: r.opt.Protocol, Images: images,
-		Skipped: append([]SkippedPicture{}, r.skipped...), Seconds: Number(r.took.Seconds()), Rate: Number(float64(images) / r.took.Seconds())}
+func (r *evaluating) result(ctx context.Context) (*Evaluation, error) {
+	e := &Evaluation{Data: r.opt.Data, Layout: string(r.set.Layout), Recognised: r.set.Found, Protocol: r.opt.Protocol, Images: r.images, Measures: r.opt.Measure,
+		Skipped: append([]SkippedPicture{}, r.skipped...), Seconds: Number(r.took.Seconds()), Rate: Number(float64(r.images) / r.took.Seconds())}
+	if r.synthesis != nil {
+		e.Synthesis = r.synthesis.result(r.opt.Keep)
+	}
 	for _, c := range r.contenders {
-		m := EvaluatedModel{Model: c.path, Classes: c.predictor.Classes, Preprocess: c.preprocess}
-		m.Score, m.Parts, m.PerClass = scores(r.set, c.verdicts)
+		m := EvaluatedModel{Model: c.path, Classes: c.predictor.Classes, Preprocess: c.preprocess, PerClass: []ClassScore{}}
+		m.Score = Score{Images: r.images, Top1: Number(math.NaN()), Top5: Number(math.NaN())}
+		if r.opt.measures(MeasureAccuracy) {
+			m.Score, m.Parts, m.PerClass = scores(r.set, c.verdicts)
+		}
+		m.Intervals, m.Calibration, m.Segmentation, m.Relevance = r.intervals(c), r.calibration(c), r.segmentation(c), r.relevanceQuality(c)
+		var err error
+		if m.Randomisation, err = r.randomise(ctx, c); err != nil {
+			return nil, err
+		}
+		if r.backgrounds != nil {
+			m.Background = measuredBackground(c.varied, r.opt.Seed)
+		}
+		if r.synthesis != nil {
+			m.Synthesis = r.synthesis.of(c, r.opt.Seed)
+		}
 		e.Models = append(e.Models, m)
 	}
-	return e
+	e.Pairs = r.pairs()
+	return e, nil
 }

@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,4 +86,42 @@ func wnidsOfImageNetA(t *testing.T) (out []string) {
 		out = append(out, strings.Split(line, "\t")[1])
 	}
 	return out
+}
+
+// TestMapsOfRealWeightsPassTheirSanityChecks measures ViT-Ti's maps of 8 pets.
+// Pixels that matter bring the class back early and take it away early, and maps
+// become unlike themselves block after block.
+func TestMapsOfRealWeightsPassTheirSanityChecks(t *testing.T) {
+	orttest.Need(t)
+	e, err := Evaluate(context.Background(), EvaluateOptions{Models: []string{shared(t, "data", "models", vitTiny)}, Data: shared(t, "data", "pets", "images"), Layout: string(benchmark.Flat),
+		Masks: shared(t, "data", "pets", "trimaps"), Limit: 8, Steps: 7, Measure: []string{MeasureSegmentation, MeasureRelevance, MeasureRandomisation}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := e.Models[0]
+	for _, q := range Qualities() {
+		t.Logf("%s %.3f", q, float64(m.Relevance.Measures[q].Value))
+	}
+	of := func(q string) float64 { return float64(m.Relevance.Measures[q].Value) }
+	if of(InsertionBlur) < of(DeletionBlur)+0.1 || of(InsertionZero) < of(DeletionZero)+0.1 {
+		t.Error("insertion doesn't exceed deletion")
+	}
+	if iou := float64(m.Segmentation.MeanIoU.Value); iou < 0.5 {
+		t.Errorf("mean IoU %.3f", iou)
+	}
+	stages := m.Randomisation.Stages
+	if len(stages) != 13 || stages[12].Parameters != 5717416 {
+		t.Fatalf("%d stages, %+v", len(stages), stages)
+	}
+	likeness := func(from, to int) float64 {
+		sum := 0.0
+		for _, s := range stages[from:to] {
+			t.Logf("random down to block %d: %.3f", s.Block, float64(s.Similarity.Value))
+			sum += float64(s.Similarity.Value)
+		}
+		return sum / float64(to-from)
+	}
+	if first, last := likeness(0, 4), likeness(9, 13); !(first > last) || math.Abs(last) > 0.3 {
+		t.Errorf("maps are alike by %.3f first and %.3f last", first, last)
+	}
 }

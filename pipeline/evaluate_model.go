@@ -19,6 +19,13 @@ type contender struct {
 	view       int // of the loader's, with its preprocessing
 	predictor  *Predictor
 	verdicts   []verdict // in the loader's order
+
+	startLayer int         // first block of the rollout
+	whole      int         // the loader's view in which pictures are explained
+	mapper     *mapper     // nil where nothing is explained
+	appraisals []appraisal // in the loader's order
+	sampled    []float32   // (pictures,3,H,W) to compare maps on
+	varied     []varied    // of those that pictures for MeasureBackground were made of
 }
 
 // contender opens a model, or the best checkpoint of a run.
@@ -32,7 +39,7 @@ func (o *EvaluateOptions) contender(path string) (*contender, error) {
 			o.OnWarning(path + ": " + w)
 		}
 	}
-	c := &contender{path: path, model: e.model}
+	c := &contender{path: path, model: e.model, startLayer: e.startLayer}
 	c.targets, err = newTargets(e.model, TargetLabel, e.classes)
 	return c, err
 }

@@ -17,7 +17,11 @@ type verdict struct {
 
 // judge reads a prediction off logits (C).
 func (r *evaluating) judge(sample int, logits []float32) verdict {
-	v := judge(logits, r.set.Classes[r.set.ClassOf[sample]].Targets, r.set.Among)
+	var right []int
+	if !r.set.Unlabelled {
+		right = r.set.Classes[r.set.ClassOf[sample]].Targets
+	}
+	v := judge(logits, right, r.set.Among)
 	v.sample = sample
 	return v
 }

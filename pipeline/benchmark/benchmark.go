@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/relevit/relevit/pipeline/dataset"
+	"github.com/relevit/relevit/pipeline/picture"
 )
 
 // Layout is how a data set lies on disk.
@@ -19,17 +20,19 @@ type Layout string
 
 // The layouts.
 const (
-	Auto           Layout = "auto" // told from what is there
-	ImageNet       Layout = "imagenet"
-	ImageNetFlat   Layout = "imagenet-flat"
-	ImageNetV2     Layout = "imagenetv2"
-	ImageNetA      Layout = "imagenet-a"
-	ImageNetR      Layout = "imagenet-r"
-	ImageNetSketch Layout = "imagenet-sketch"
-	ObjectNet      Layout = "objectnet"
-	SIScore        Layout = "si-score"
-	Folders        Layout = "folders"
-	CSV            Layout = "csv"
+	Auto                 Layout = "auto" // told from what is there
+	ImageNet             Layout = "imagenet"
+	ImageNetFlat         Layout = "imagenet-flat"
+	ImageNetV2           Layout = "imagenetv2"
+	ImageNetA            Layout = "imagenet-a"
+	ImageNetR            Layout = "imagenet-r"
+	ImageNetSketch       Layout = "imagenet-sketch"
+	ObjectNet            Layout = "objectnet"
+	SIScore              Layout = "si-score"
+	ImageNetSegmentation Layout = "imagenet-segmentation"
+	Folders              Layout = "folders"
+	Flat                 Layout = "flat"
+	CSV                  Layout = "csv"
 )
 
 // form is what a layout looks like, and how it is read.
@@ -49,7 +52,9 @@ var forms = []form{
 	{ImageNetSketch, "ImageNet-Sketch", "folders named by WNIDs of ImageNet-1k, as in n01440764/sketch_0.JPEG", (*reader).imagenet},
 	{ObjectNet, "ObjectNet", "images/CLASS/NAME.png, and mappings/ with " + strings.Join(mappings, ", "), (*reader).objectNet},
 	{SIScore, "SI-Score", "folders area, location and rotation, or one of them, with folders named by its labels, as in area/ambulance/NAME.jpg", (*reader).siScore},
+	{ImageNetSegmentation, "ImageNet-segmentation", "gtsegs_ijcv.mat, with pictures and masks in it", (*reader).segmentation},
 	{Folders, "class folders", "class folders, as in CLASS/NAME.jpg", (*reader).folders},
+	{Flat, "pictures without labels", "pictures, as in NAME.jpg; it is never guessed", (*reader).unlabelled},
 	{CSV, "a table", "a CSV table with the columns image and label, or a folder with one", (*reader).csv},
 }
 
@@ -85,6 +90,19 @@ type Set struct {
 	Among   []int    // to which of the model's classes predictions are restricted in common use, ascending; nil: to none
 	Border  int      // pixels to cut off each side of every picture
 	Classed int      // how many classes the targets are of, as ImageNet's 1000; 0 where Targets are nil
+
+	Unlabelled bool // there are no classes: ClassOf and Classes are nil
+	// Read reads a sample that isn't a file, and its mask unless that is nil; may
+	// be called by several goroutines. nil: samples are files.
+	Read  func(s *dataset.Sample, image *picture.RGB, mask *picture.Gray) error
+	close func() error
+}
+
+// Close ends what Read reads from.
+func (s *Set) Close() {
+	if s.close != nil {
+		s.close()
+	}
 }
 
 // Options say how to read a data set.
@@ -108,10 +126,15 @@ func Open(path string, opt Options) (*Set, error) {
 		return nil, fmt.Errorf("there is no layout %q; there are %s", layout, strings.Join(Layouts(), ", "))
 	}
 	r := &reader{form: forms[i], path: path, truth: opt.GroundTruth, classes: map[string]int{}, set: &Set{Layout: layout}}
-	if err := r.form.read(r); err != nil {
+	err := r.form.read(r)
+	if err == nil {
+		err = r.finish()
+	}
+	if err != nil {
+		r.set.Close()
 		return nil, err
 	}
-	return r.finish()
+	return r.set, nil
 }
 
 // reader lists one data set.
@@ -138,16 +161,19 @@ func (r *reader) add(s dataset.Sample, c Class) {
 }
 
 // finish checks that there is anything, and says what.
-func (r *reader) finish() (*Set, error) {
+func (r *reader) finish() error {
 	s := r.set
 	if len(s.Samples) == 0 {
-		return nil, r.wrong(r.path)
+		return r.wrong(r.path)
 	}
 	s.Found = fmt.Sprintf("%s is %s (%s): %s of %s", r.path, r.form.title, s.Layout, count(len(s.Samples), "picture"), plural(len(s.Classes), "class", "classes"))
+	if s.Unlabelled {
+		s.Found = fmt.Sprintf("%s is %s (%s): %s", r.path, r.form.title, s.Layout, count(len(s.Samples), "picture"))
+	}
 	if r.note != "" {
 		s.Found += ", " + r.note
 	}
-	return s, nil
+	return nil
 }
 
 // wrong is the error of a folder that isn't as the layout has it.
@@ -157,8 +183,12 @@ func (r *reader) wrong(folder string) error {
 }
 
 // Limit keeps at most n samples of each class, and of each part of the set, the
-// first by name.
+// first by name; of a set without labels n at all.
 func (s *Set) Limit(n int) {
+	if s.Unlabelled {
+		s.Samples = s.Samples[:min(n, len(s.Samples))]
+		return
+	}
 	kept := *s
 	kept.Samples, kept.ClassOf, kept.PartOf = nil, nil, nil
 	seen := map[[2]int]int{}

@@ -15,6 +15,9 @@ import (
 // ImageNet's, so its folders are just that.
 func detect(path string, opt Options) (Layout, error) {
 	if isFile(path) {
+		if strings.EqualFold(filepath.Ext(path), ".mat") {
+			return ImageNetSegmentation, nil
+		}
 		return CSV, nil
 	}
 	folders, files, err := contents(path)
@@ -31,6 +34,8 @@ func detect(path string, opt Options) (Layout, error) {
 		return CSV, nil
 	case hasPictures(path, folders):
 		return Folders, nil
+	case len(folders) > 0 && !slices.ContainsFunc(folders, func(f string) bool { return factor(f) == "" }):
+		return SIScore, nil
 	case len(tablesIn(files)) == 1:
 		return CSV, nil
 	}

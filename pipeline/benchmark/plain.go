@@ -21,6 +21,16 @@ func (r *reader) folders() error {
 	return nil
 }
 
+// unlabelled lists the pictures in one folder.
+func (r *reader) unlabelled() error {
+	r.set.Unlabelled = true
+	_, files, err := contents(r.path)
+	for _, name := range pictures(files) {
+		r.set.Samples = append(r.set.Samples, dataset.Sample{ID: name, ImagePath: filepath.Join(r.path, name), Label: dataset.NoLabel})
+	}
+	return err
+}
+
 // csv lists the pictures of a table.
 func (r *reader) csv() error {
 	file := r.path

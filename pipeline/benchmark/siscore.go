@@ -3,6 +3,7 @@ package benchmark
 import (
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -23,16 +24,14 @@ func factor(folder string) string {
 }
 
 // siScore lists SI-Score: folders of labels, or folders of factors with these.
+// Pictures may be of other objects than its own, with WNIDs or numbers as labels.
 func (r *reader) siScore() error {
-	r.set.Classed = imagenetClasses
 	folders, _, err := contents(r.path)
 	if err != nil {
 		return err
 	}
-	for _, folder := range folders {
-		if siScoreTargets(folder) != nil {
-			return r.siScoreLabels(".", factor(absBase(r.path)))
-		}
+	if slices.ContainsFunc(folders, func(f string) bool { return siScoreKind(f) != nil }) {
+		return r.siScoreLabels(".", factor(absBase(r.path)))
 	}
 	for _, folder := range folders {
 		name := factor(folder)
@@ -49,6 +48,35 @@ func (r *reader) siScore() error {
 	return nil
 }
 
+// siScoreKind is how a folder's name tells its class: as one of SI-Score's labels
+// or, as in what evaluate --synthesize keeps, as a WNID of ImageNet-1k or as the
+// model's class index. It is nil for other names.
+func siScoreKind(folder string) func(folder string) (Class, bool) {
+	for _, kind := range []func(string) (Class, bool){
+		func(f string) (Class, bool) {
+			title := strings.ReplaceAll(f, "_", " ")
+			targets := siScoreTargets(f)
+			return Class{Name: title, Title: title, Targets: targets}, targets != nil
+		},
+		func(f string) (Class, bool) {
+			index, ok := known().index[f]
+			if !ok {
+				return Class{}, false
+			}
+			return imagenetClass(index), true
+		},
+		func(f string) (Class, bool) {
+			n, err := strconv.Atoi(f)
+			return Class{Name: f, Title: f}, err == nil && n >= 0 && strconv.Itoa(n) == f
+		},
+	} {
+		if _, ok := kind(folder); ok {
+			return kind
+		}
+	}
+	return nil
+}
+
 // siScoreLabels lists the folders of labels below a folder, which belong to a
 // part; part is empty where the pictures have none.
 func (r *reader) siScoreLabels(below, part string) error {
@@ -59,16 +87,22 @@ func (r *reader) siScoreLabels(below, part string) error {
 	if len(folders) == 0 {
 		return r.wrong(filepath.Join(r.path, below))
 	}
+	kind := siScoreKind(folders[0])
+	if kind == nil {
+		return r.stranger(folders[0])
+	}
 	for _, folder := range folders {
-		targets := siScoreTargets(folder)
-		if targets == nil {
+		c, ok := kind(folder)
+		if !ok {
 			return r.stranger(folder)
 		}
-		title := strings.ReplaceAll(folder, "_", " ")
+		if c.Targets != nil {
+			r.set.Classed = imagenetClasses
+		}
 		if below != "." {
 			folder = below + "/" + folder
 		}
-		if err := r.addFolder(folder, Class{Name: title, Title: title, Targets: targets}); err != nil {
+		if err := r.addFolder(folder, c); err != nil {
 			return err
 		}
 	}

@@ -199,9 +199,15 @@ func (e *Epoch) begin(step, at int) *pending {
 		for _, v := range s.Views {
 			clear(v[count*(len(v)/l.o.Batch):])
 		}
+		for at := count; at < l.o.Batch; at++ {
+			s.emptyCopies(at, l.o.Batch)
+		}
 		clear(s.Labels[count:])
 		if l.o.Masks {
 			clear(s.Masks[count*plane/3:])
+		}
+		for _, m := range s.ViewMasks {
+			clear(m[count*(len(m)/l.o.Batch):])
 		}
 	}
 	p.left.Store(int32(count))

@@ -18,12 +18,16 @@ type Slot struct {
 	Masks  []float32   // (B,1,H,W); nil where Options.Masks is false
 	Labels []int64     // (B); nil: the loader makes its own
 	Views  [][]float32 // one for each of Options.Views: (B,3,h,w) of its size
+
+	ViewMasks [][]float32 // likewise (B,1,h,w); nil where Options.Masks is false
+	Varied    [][]float32 // one for Options.Preprocess and for each of Options.Views, where there are Copies: (B*Copies,3,h,w)
 }
 
 // Options configures a Loader. Batch and Preprocess are required.
 type Options struct {
 	Batch       int
-	Slots       []Slot // batches in flight; nil: two that the loader allocates
+	Slots       []Slot // batches in flight; nil: the loader allocates them
+	InFlight    int    // how many it allocates; 0: two
 	Workers     int    // goroutines that decode; 0: one per processor
 	Seed        uint64
 	Shuffle     bool                 // a new order each epoch
@@ -34,11 +38,26 @@ type Options struct {
 	Border      int                  // pixels to cut off each side of a picture; not with Masks
 	Masks       bool                 // samples have masks, and batches carry them
 	Mask        picture.MaskOptions  // how masks are encoded
+	HardMasks   bool                 // the nearest values of a mask instead of bilinear ones
+	SomeMasks   bool                 // the places of samples without a mask are empty
 	DropLast    bool                 // leave out an epoch's last batch if it is not full
 	Strict      bool                 // a corrupt image is an error, not replaced
 	LeaveOut    bool                 // leave the place of an image that can't be read or decoded empty instead of replacing it
 	OnCorrupt   func(Corrupt)        // told once about each image that is replaced or left out; may be nil
+
+	// Read reads a sample, and its mask unless that is nil, from elsewhere than its
+	// files; several goroutines call it. May be nil.
+	Read func(s *Sample, image *picture.RGB, mask *picture.Gray) error
+
+	Copies int // further pictures that Vary makes of each, into Slot.Varied
+	Vary   Vary
 }
+
+// Vary makes further pictures of a sample's picture and mask (nil where it has
+// none), and puts each in its place among the copies; places that it leaves out
+// stay empty. What it gets is good until it returns. Several goroutines call it,
+// each with another sample.
+type Vary func(sample int, p *picture.RGB, m *picture.Gray, put func(copy int, p *picture.RGB) error) error
 
 // Corrupt is an image that could be read but not decoded or, with
 // Options.LeaveOut, not be read.
@@ -84,6 +103,9 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 			return nil, err
 		}
 	}
+	if o.Copies < 0 || (o.Copies > 0) != (o.Vary != nil) {
+		return nil, fmt.Errorf("data loader: %d copies of each picture, and a function that makes them: %t", o.Copies, o.Vary != nil)
+	}
 	if o.Border < 0 || o.Border > 0 && o.Masks {
 		return nil, fmt.Errorf("data loader: a border of %d pixels cannot be cut off pictures with masks, or is negative", o.Border)
 	}
@@ -91,7 +113,7 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 	if r := o.TrainResize; r != ([2]int{}) && (r[0] < size[0] || r[1] < size[1]) {
 		return nil, fmt.Errorf("data loader: pictures resized to %dx%d cannot be cropped to %dx%d", r[0], r[1], size[0], size[1])
 	}
-	if o.Masks {
+	if o.Masks && !o.SomeMasks {
 		for _, s := range samples {
 			if s.MaskPath == "" {
 				return nil, &Error{Kind: ErrMissing, Path: s.ImagePath, Found: "it has no mask", Advice: "make masks first (relevit masks)"}
@@ -102,12 +124,16 @@ func NewLoader(samples []Sample, o Options) (*Loader, error) {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	if len(o.Slots) == 0 {
-		o.Slots = make([]Slot, 2)
+		o.Slots = make([]Slot, max(o.InFlight, 2))
 		for i := range o.Slots {
 			o.Slots[i] = NewSlot(o.Batch, size, o.Masks)
 			for _, v := range o.Views {
 				o.Slots[i].Views = append(o.Slots[i].Views, make([]float32, o.Batch*3*v.Size[0]*v.Size[1]))
+				if o.Masks {
+					o.Slots[i].ViewMasks = append(o.Slots[i].ViewMasks, make([]float32, o.Batch*v.Size[0]*v.Size[1]))
+				}
 			}
+			o.Slots[i].Varied = o.varied()
 		}
 	}
 	l := &Loader{samples: samples, o: o, reported: map[int]bool{}}
@@ -131,6 +157,17 @@ func NewSlot(batch int, size [2]int, masks bool) Slot {
 	return s
 }
 
+// varied allocates a batch's copies.
+func (o *Options) varied() (out [][]float32) {
+	if o.Copies == 0 {
+		return nil
+	}
+	for _, v := range append([]picture.Preprocess{o.Preprocess}, o.Views...) {
+		out = append(out, make([]float32, o.Batch*o.Copies*3*v.Size[0]*v.Size[1]))
+	}
+	return out
+}
+
 func (l *Loader) prepare(s Slot) (slot, error) {
 	b, size := l.o.Batch, l.o.Preprocess.Size
 	plane := size[0] * size[1]
@@ -140,13 +177,16 @@ func (l *Loader) prepare(s Slot) (slot, error) {
 	if l.o.Masks && len(s.Masks) != b*plane {
 		return slot{}, fmt.Errorf("%d mask values, (%d,1,%d,%d) has %d", len(s.Masks), b, size[0], size[1], b*plane)
 	}
-	if len(s.Views) != len(l.o.Views) {
-		return slot{}, fmt.Errorf("memory for %d views, expected %d", len(s.Views), len(l.o.Views))
+	if len(s.Views) != len(l.o.Views) || l.o.Masks && len(s.ViewMasks) != len(l.o.Views) {
+		return slot{}, fmt.Errorf("memory for %d views and %d of their masks, expected %d", len(s.Views), len(s.ViewMasks), len(l.o.Views))
 	}
 	for i, v := range l.o.Views {
 		if len(s.Views[i]) != b*3*v.Size[0]*v.Size[1] {
 			return slot{}, fmt.Errorf("view %d has %d values, (%d,3,%d,%d) has %d", i, len(s.Views[i]), b, v.Size[0], v.Size[1], b*3*v.Size[0]*v.Size[1])
 		}
+	}
+	if s.Varied == nil {
+		s.Varied = l.o.varied()
 	}
 	if s.Labels == nil {
 		s.Labels = make([]int64, b)
@@ -178,6 +218,18 @@ func (l *Loader) View(b *Batch, i int) []float32 {
 	return l.slots[b.Slot].Views[i-1]
 }
 
+// ViewMasks is the memory of the masks of View.
+func (l *Loader) ViewMasks(b *Batch, i int) []float32 {
+	if i == 0 {
+		return l.slots[b.Slot].Masks
+	}
+	return l.slots[b.Slot].ViewMasks[i-1]
+}
+
+// Varied is the memory of the copies of a batch's pictures, preprocessed as View
+// says: those of each picture side by side.
+func (l *Loader) Varied(b *Batch, i int) []float32 { return l.slots[b.Slot].Varied[i] }
+
 // Len is the number of samples.
 func (l *Loader) Len() int { return len(l.samples) }
 
@@ -192,7 +244,7 @@ func (l *Loader) Steps() int {
 // order is the order of an epoch: a pure function of seed and epoch.
 func (l *Loader) order(epoch int) []int {
 	if l.o.Shuffle {
-		return permutation(len(l.samples), source(l.o.Seed, "order", uint64(epoch), 0))
+		return permutation(len(l.samples), Random(l.o.Seed, "order", uint64(epoch), 0))
 	}
 	p := make([]int, len(l.samples))
 	for i := range p {
@@ -213,7 +265,8 @@ type worker struct {
 // choices are a pure function of seed, epoch and index.
 func (w *worker) load(epoch, index int, s *slot, at int) error {
 	sample, o := &w.l.samples[index], &w.l.o
-	if err := w.image.ReadFile(sample.ImagePath); err != nil {
+	masked := o.Masks && sample.MaskPath != ""
+	if err := w.read(sample, masked); err != nil {
 		return err
 	}
 	if err := w.image.Trim(o.Border); err != nil {
@@ -221,7 +274,7 @@ func (w *worker) load(epoch, index int, s *slot, at int) error {
 	}
 	var g picture.Geometry
 	if o.Augment {
-		g = o.Preprocess.TrainGeometry(o.TrainResize, source(o.Seed, "augment", uint64(epoch), uint64(index)))
+		g = o.Preprocess.TrainGeometry(o.TrainResize, Random(o.Seed, "augment", uint64(epoch), uint64(index)))
 	} else {
 		g = o.Preprocess.EvalGeometry(w.image.W, w.image.H)
 	}
@@ -230,22 +283,86 @@ func (w *worker) load(epoch, index int, s *slot, at int) error {
 		return fmt.Errorf("image %s: %w", sample.ImagePath, err)
 	}
 	for i, v := range o.Views {
-		values := 3 * v.Size[0] * v.Size[1]
-		if err := w.transform.Image(s.Views[i][at*values:][:values], &w.image, v.EvalGeometry(w.image.W, w.image.H), v); err != nil {
+		if err := w.view(s.Views[i], at, &w.image, v); err != nil {
+			return fmt.Errorf("image %s: %w", sample.ImagePath, err)
+		}
+	}
+	if o.Vary != nil {
+		if err := w.vary(index, s, at, masked); err != nil {
 			return fmt.Errorf("image %s: %w", sample.ImagePath, err)
 		}
 	}
 	s.Labels[at] = int64(sample.Label)
-	if !o.Masks {
+	switch {
+	case masked:
+		return w.masks(s, at, sample, g)
+	case o.Masks:
+		s.emptyMasks(at, o.Batch)
+	}
+	return nil
+}
+
+// view writes a picture, evaluated in one of the ways, into a place of its memory.
+func (w *worker) view(dst []float32, at int, p *picture.RGB, v picture.Preprocess) error {
+	values := 3 * v.Size[0] * v.Size[1]
+	return w.transform.Image(dst[at*values:][:values], p, v.EvalGeometry(p.W, p.H), v)
+}
+
+// vary writes the copies of a sample.
+func (w *worker) vary(index int, s *slot, at int, masked bool) error {
+	o, mask := &w.l.o, &w.mask
+	if !masked {
+		mask = nil
+	}
+	s.emptyCopies(at, o.Batch)
+	return o.Vary(index, &w.image, mask, func(copy int, p *picture.RGB) error {
+		if copy < 0 || copy >= o.Copies {
+			return fmt.Errorf("copy %d of %d", copy, o.Copies)
+		}
+		if err := w.view(s.Varied[0], at*o.Copies+copy, p, o.Preprocess); err != nil {
+			return err
+		}
+		for i, v := range o.Views {
+			if err := w.view(s.Varied[i+1], at*o.Copies+copy, p, v); err != nil {
+				return err
+			}
+		}
 		return nil
+	})
+}
+
+// read decodes a sample's picture and, where it is wanted, its mask.
+func (w *worker) read(s *Sample, masked bool) error {
+	if read := w.l.o.Read; read != nil {
+		if !masked {
+			return read(s, &w.image, nil)
+		}
+		return read(s, &w.image, &w.mask)
 	}
-	if err := w.mask.ReadMask(sample.MaskPath, o.Mask); err != nil {
-		return fmt.Errorf("mask of image %s: %w", sample.ImagePath, err)
-	}
-	if err := picture.CheckMaskSize(&w.mask, sample.MaskPath, &w.image, sample.ImagePath); err != nil {
+	if err := w.image.ReadFile(s.ImagePath); err != nil || !masked {
 		return err
 	}
-	if err := w.transform.Mask(s.Masks[at*plane:][:plane], &w.mask, g); err != nil {
+	if err := w.mask.ReadMask(s.MaskPath, w.l.o.Mask); err != nil {
+		return fmt.Errorf("mask of image %s: %w", s.ImagePath, err)
+	}
+	return picture.CheckMaskSize(&w.mask, s.MaskPath, &w.image, s.ImagePath)
+}
+
+// masks writes the mask that was read, under the picture's geometry and those of
+// the views.
+func (w *worker) masks(s *slot, at int, sample *Sample, g picture.Geometry) error {
+	write := w.transform.Mask
+	if w.l.o.HardMasks {
+		write = w.transform.HardMask
+	}
+	plane := g.Size[0] * g.Size[1]
+	err := write(s.Masks[at*plane:][:plane], &w.mask, g)
+	for i, v := range w.l.o.Views {
+		if plane := v.Size[0] * v.Size[1]; err == nil {
+			err = write(s.ViewMasks[i][at*plane:][:plane], &w.mask, v.EvalGeometry(w.mask.W, w.mask.H))
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("mask %s: %w", sample.MaskPath, err)
 	}
 	return nil
@@ -272,11 +389,24 @@ func (s *slot) empty(at, batch int) {
 		n := len(values) / batch
 		clear(values[at*n:][:n])
 	}
-	if s.masks != nil {
-		n := len(s.Masks) / batch
-		clear(s.Masks[at*n:][:n])
-	}
+	s.emptyMasks(at, batch)
+	s.emptyCopies(at, batch)
 	s.Labels[at] = 0
+}
+
+// emptyCopies clears those of a place.
+func (s *slot) emptyCopies(at, batch int) {
+	for _, values := range s.Varied {
+		n := len(values) / batch
+		clear(values[at*n:][:n])
+	}
+}
+
+func (s *slot) emptyMasks(at, batch int) {
+	for _, values := range append([][]float32{s.Masks}, s.ViewMasks...) {
+		n := len(values) / batch
+		clear(values[at*n:][:n])
+	}
 }
 
 // report tells OnCorrupt about a sample, once.

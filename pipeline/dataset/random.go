@@ -6,9 +6,9 @@ import (
 	"math/rand/v2"
 )
 
-// source returns the random numbers for one purpose: independent of those for
+// Random returns the random numbers for one purpose: independent of those for
 // any other purpose, and the same on every machine.
-func source(seed uint64, purpose string, a, b uint64) *rand.PCG {
+func Random(seed uint64, purpose string, a, b uint64) *rand.PCG {
 	h := fnv.New64a()
 	h.Write([]byte(purpose))
 	return rand.NewPCG(mix(seed^mix(h.Sum64())), mix(mix(a)+b))

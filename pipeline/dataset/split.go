@@ -84,7 +84,7 @@ func (p Plan) choose(names []string) (map[string]bool, error) {
 			Advice: "set classes lower, or use split: fraction or none"}
 	}
 	chosen := map[string]bool{}
-	for _, i := range permutation(len(names), source(p.Seed, "classes", 0, 0))[:want] {
+	for _, i := range permutation(len(names), Random(p.Seed, "classes", 0, 0))[:want] {
 		chosen[names[i]] = true
 	}
 	return chosen, nil
@@ -97,7 +97,7 @@ func (p Plan) draw(samples []Sample, n int) []Sample {
 	}
 	h := fnv.New64a()
 	h.Write([]byte(samples[0].Class))
-	return take(samples, permutation(len(samples), source(p.Seed, "samples", h.Sum64(), 0))[:n])
+	return take(samples, permutation(len(samples), Random(p.Seed, "samples", h.Sum64(), 0))[:n])
 }
 
 func take(samples []Sample, at []int) []Sample {
@@ -117,7 +117,7 @@ func (p Plan) hold(samples []Sample) (train, validation []Sample, err error) {
 	case SplitNone, "":
 		return samples, nil, nil
 	case SplitFraction:
-		order = permutation(n, source(p.Seed, "validation", 0, 0))
+		order = permutation(n, Random(p.Seed, "validation", 0, 0))
 	case SplitTail:
 		order = make([]int, n)
 		for i := range order {

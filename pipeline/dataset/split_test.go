@@ -88,7 +88,7 @@ func TestPartitionNeverChangesFromVersionToVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := fnv.New64a()
-	fmt.Fprint(h, ids(train), ids(validation), permutation(10, source(1, "order", 2, 3)))
+	fmt.Fprint(h, ids(train), ids(validation), permutation(10, Random(1, "order", 2, 3)))
 	if got := fmt.Sprintf("%x", h.Sum(nil)); got != "d0924a90646261e1" {
 		t.Errorf("digest %s", got)
 	}

@@ -3,6 +3,7 @@ package picture
 import (
 	"fmt"
 	"image"
+	"slices"
 )
 
 // Transformer applies geometries to pictures and masks. It keeps working
@@ -51,6 +52,36 @@ func (t *Transformer) Image(dst []float32, src *RGB, g Geometry, p Preprocess) e
 // Mask writes src under geometry g, bilinear without antialiasing as published,
 // to dst (H,W).
 func (t *Transformer) Mask(dst []float32, src *Gray, g Geometry) error {
+	if err := g.fits(dst, src); err != nil {
+		return err
+	}
+	src.resizeInto(dst, g.Resized[1], g.Resized[0], g.window(), g.Mirror)
+	return nil
+}
+
+// HardMask writes the nearest values of src under geometry g, as PIL's NEAREST
+// takes them and the published segmentation does, to dst (H,W).
+func (t *Transformer) HardMask(dst []float32, src *Gray, g Geometry) error {
+	if err := g.fits(dst, src); err != nil {
+		return err
+	}
+	window := g.window()
+	columns := positions(src.W, g.Resized[1])[window.Min.X:window.Max.X]
+	for y, row := range positions(src.H, g.Resized[0])[window.Min.Y:window.Max.Y] {
+		line := src.Pix[row*src.W:][:src.W]
+		out := dst[y*len(columns):][:len(columns)]
+		for x, column := range columns {
+			out[x] = line[column]
+		}
+		if g.Mirror {
+			slices.Reverse(out)
+		}
+	}
+	return nil
+}
+
+// fits checks that a mask can be written under g.
+func (g Geometry) fits(dst []float32, src *Gray) error {
 	if len(dst) != g.Size[0]*g.Size[1] {
 		return fmt.Errorf("transform: %d values for a mask of %dx%d", len(dst), g.Size[0], g.Size[1])
 	}
@@ -58,7 +89,6 @@ func (t *Transformer) Mask(dst []float32, src *Gray, g Geometry) error {
 		return fmt.Errorf("transform: mask of %dx%d cannot be cropped at %v from %dx%d",
 			src.W, src.H, g.window(), g.Resized[1], g.Resized[0])
 	}
-	src.resizeInto(dst, g.Resized[1], g.Resized[0], g.window(), g.Mirror)
 	return nil
 }
 
