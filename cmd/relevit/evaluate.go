@@ -52,7 +52,7 @@ func evaluateCommand() *cli.Command {
 			"accuracy of every class, --csv what every picture got.",
 		Flags: append(append(checkpointFlags(), findFlags()...),
 			&cli.StringSliceFlag{Name: "m", Usage: "evaluate `MODEL`, an ONNX file, a checkpoint or a run; may be repeated"},
-			&cli.StringFlag{Name: "data", Usage: "on the data set in the folder `DIR`, or in a CSV table"},
+			&cli.StringFlag{Name: "data", Usage: "on the data set in the folder `DIR`, in a CSV table, or in gtsegs_ijcv.mat"},
 			&cli.StringFlag{Name: "layout", Usage: "DIR lies as `LAYOUT` has it: " + strings.Join(benchmark.Layouts(), ", "), Value: string(benchmark.Auto)},
 			&cli.StringFlag{Name: "protocol", Usage: "evaluate by `PROTOCOL` standard or paper", Value: pipeline.ProtocolStandard},
 			&cli.StringFlag{Name: "ground-truth", Usage: "labels of imagenet-flat are in `FILE`", DefaultText: "looked for near the pictures"},

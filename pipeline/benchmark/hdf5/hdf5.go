@@ -140,6 +140,9 @@ const (
 	symbolTable  = 0x11
 )
 
+// sharedMessage flags a message that only points to another.
+const sharedMessage = 2
+
 // header reads an object's messages.
 func (f *File) header(address uint64) ([]message, error) {
 	b, err := f.bytes(address, 16)
@@ -166,6 +169,9 @@ func (f *File) header(address uint64) ([]message, error) {
 			size := int(binary.LittleEndian.Uint16(b[2:]))
 			if size > len(b)-8 {
 				return nil, f.at(address, "a message of %d bytes, where %d are left", size, len(b)-8)
+			}
+			if b[4]&sharedMessage != 0 && (m.kind == dataspace || m.kind == datatype || m.kind == pipeline) {
+				return nil, f.at(address, "message %d is stored elsewhere, which this reader doesn't follow", m.kind)
 			}
 			m.data, b = b[8:8+size], b[8+size:]
 			if m.kind == continuation && size >= 16 {
