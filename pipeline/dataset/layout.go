@@ -63,19 +63,25 @@ type Set struct {
 // Auto tells where labels come from that a configuration leaves open, for a
 // model of so many classes: from a classes file, if there is one; else as the
 // layout has it, except that a data set's own numbers count only for a model
-// with as many classes, and are the model's own predictions for any other.
+// with as many classes, and are the model's own predictions for any other, and
+// for a table without labels.
 func (s *Set) Auto(layout Layout, classesFile bool, count int) Labels {
 	switch {
 	case classesFile:
 		return LabelsClassesFile
 	case layout == LayoutFolders:
 		return LabelsFolder
-	case layout == LayoutCSV || s.Numbered > 0 && s.Numbered == count:
+	case layout == LayoutCSV && s.labelled() || s.Numbered > 0 && s.Numbered == count:
 		return LabelsCSV
 	case layout == LayoutImageNetS:
 		return LabelsImageNet
 	}
 	return LabelsTop1
+}
+
+// labelled reports whether any sample has a class of its own.
+func (s *Set) labelled() bool {
+	return slices.ContainsFunc(s.Samples, func(s Sample) bool { return s.Class != "" })
 }
 
 // Open lists a data set, sorted. Where it isn't there as the layout wants it,

@@ -158,10 +158,20 @@ func TestADataSetsOwnNumbersCountForModelsWithAsManyClasses(t *testing.T) {
 		{LayoutVOC, 20, false, 21, LabelsTop1},
 		{LayoutCOCO, 80, false, 80, LabelsCSV},
 	} {
-		set := Set{Numbered: c.numbered}
+		set := Set{Numbered: c.numbered, Samples: []Sample{{}, {Class: "7"}}}
 		if got := set.Auto(c.layout, c.file, c.count); got != c.want {
 			t.Errorf("%+v: %s", c, got)
 		}
+	}
+}
+
+func TestTablesWithoutLabelsLeaveThemToTheModel(t *testing.T) {
+	set := Set{Samples: []Sample{{Label: NoLabel}, {Label: NoLabel}}}
+	if got := set.Auto(LayoutCSV, false, 1000); got != LabelsTop1 {
+		t.Error(got)
+	}
+	if got := set.Auto(LayoutCSV, true, 1000); got != LabelsClassesFile {
+		t.Errorf("with a classes file: %s", got)
 	}
 }
 
