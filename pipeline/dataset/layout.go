@@ -178,6 +178,7 @@ func contents(path string) string {
 // hint names the layout that a folder of the source looks like; empty if that
 // is the one asked for, or none.
 func (s *Source) hint() string {
+	own, _ := Guess(s.at(s.Images))
 	for _, dir := range []string{s.Root, s.at(s.Images), filepath.Dir(s.at(s.Images))} {
 		if dir == "" || dir == "." && s.Root == "" {
 			continue
@@ -185,6 +186,7 @@ func (s *Source) hint() string {
 		layout, at := Guess(dir)
 		switch {
 		case layout == "" || layout == LayoutFolders && s.Layout == LayoutImageNetS && dir != s.Root: // its images are class folders
+		case own == s.Layout && (layout == LayoutFolders || layout == LayoutFlat): // whatever lies above the pictures
 		case layout != s.Layout:
 			return fmt.Sprintf("%s looks like %s: set data.layout=%s%s", at, layout, layout, s.where(layout, at))
 		case at != filepath.Clean(s.Root) && layout != LayoutFolders && layout != LayoutFlat:

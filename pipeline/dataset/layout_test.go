@@ -175,6 +175,19 @@ func TestTablesWithoutLabelsLeaveThemToTheModel(t *testing.T) {
 	}
 }
 
+// A folder of pictures beside one of masks looks like two class folders.
+func TestAMissingMaskIsNotTakenForAnotherLayout(t *testing.T) {
+	root := t.TempDir()
+	datasettest.Write(t, root, "images/a.jpg", nil)
+	datasettest.Write(t, root, "images/b.jpg", nil)
+	datasettest.Write(t, root, "masks/a.png", nil)
+	for _, s := range []Source{{Root: root, Images: "images", Masks: "masks"}, {Images: filepath.Join(root, "images"), Masks: filepath.Join(root, "masks")}} {
+		s.Layout = LayoutFlat
+		_, err := Open(s)
+		fails(t, err, ErrMissing, "no such mask for image "+filepath.Join(root, "images", "b.jpg"), "masks.csv")
+	}
+}
+
 func TestOtherLayoutsSayWhatWasExpectedAndFound(t *testing.T) {
 	write := map[Layout]func(testing.TB, string){LayoutImageNetS: datasettest.ImageNetS, LayoutPets: datasettest.Pets, LayoutVOC: datasettest.VOC, LayoutCOCO: datasettest.COCO,
 		LayoutFolders: func(t testing.TB, root string) { datasettest.Write(t, root, "cat/a.jpg", nil) },
