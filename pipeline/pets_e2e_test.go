@@ -119,11 +119,19 @@ func testExportedLogits(t *testing.T, dir, robust string) {
 // of its held-out pictures.
 func evaluateBest(t *testing.T, run *Run) (*Evaluator, *dataset.Loader) {
 	t.Helper()
-	cfg := run.Config
-	best, err := run.LoadCheckpoint(Best)
+	m, s, e := openEvaluator(t, run.Config)
+	setParameters(t, s, run, Best)
+	_, held, _, err := readSplits(run)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return e, evaluationLoader(t, run.Config, m, e, held)
+}
+
+// openEvaluator opens a configuration's model for evaluation, as it is before
+// training. The evaluator shares the stepper's parameters.
+func openEvaluator(t *testing.T, cfg *configs.Config) (*Model, *Stepper, *Evaluator) {
+	t.Helper()
 	m, err := OpenModel(cfg.Model, ModelOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -137,31 +145,43 @@ func evaluateBest(t *testing.T, run *Run) (*Evaluator, *dataset.Loader) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	tensors := byName(best.Parameters)
-	for i, p := range s.Params {
-		copy(s.Weights[i].Bytes(), tensors[p.Name].Raw)
-	}
 	e, err := NewEvaluator(gs, s, ort.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Close)
-	_, held, _, err := readSplits(run)
+	return m, s, e
+}
+
+// setParameters gives a stepper those of a run's checkpoint.
+func setParameters(t *testing.T, s *Stepper, run *Run, which string) {
+	t.Helper()
+	c, err := run.LoadParameters(which)
 	if err != nil {
 		t.Fatal(err)
 	}
+	tensors := byName(c.Parameters)
+	for i, p := range s.Params {
+		copy(s.Weights[i].Bytes(), tensors[p.Name].Raw)
+	}
+}
+
+// evaluationLoader streams samples with their masks into an evaluator.
+func evaluationLoader(t *testing.T, cfg *configs.Config, m *Model, e *Evaluator, samples []dataset.Sample) *dataset.Loader {
+	t.Helper()
 	o := dataset.Options{Batch: cfg.Batch, Slots: []dataset.Slot{e.Slot()}, Masks: true, Strict: true}
+	var err error
 	if o.Preprocess, err = preprocessFor(cfg, m, int64(e.size[0]), int64(e.size[1])); err != nil {
 		t.Fatal(err)
 	}
 	if o.Mask, err = maskOptions(cfg); err != nil {
 		t.Fatal(err)
 	}
-	l, err := dataset.NewLoader(held, o)
+	l, err := dataset.NewLoader(samples, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e, l
+	return l
 }
 
 // testOnlyNumbersChanged puts the exported file's initializers and metadata

@@ -105,9 +105,13 @@ func describeTraining(w io.Writer, r *pipeline.FinetuneResult) {
 		{"best", best},
 		{"left out", strings.Join(r.Skipped, "\n")},
 	})
-	if r.Before == nil || r.After == nil {
-		return
+	if r.Before != nil && r.After != nil {
+		describeHeldOut(w, r)
 	}
+	fmt.Fprintf(w, "\nExport it: relevit export %s -o robust.onnx\n", r.Run)
+}
+
+func describeHeldOut(w io.Writer, r *pipeline.FinetuneResult) {
 	line := func(name, format string, before, after pipeline.Number) []string {
 		return []string{name, fmt.Sprintf(format, before), fmt.Sprintf(format, after)}
 	}
@@ -118,7 +122,6 @@ func describeTraining(w io.Writer, r *pipeline.FinetuneResult) {
 		line("top-1 is the label", "%.1f %%", 100*r.Before.Accuracy, 100*r.After.Accuracy),
 		line("loss", "%.4f", r.Before.Loss, r.After.Loss),
 	})
-	fmt.Fprintf(w, "\nExport it: relevit export %s -o robust.onnx\n", r.Run)
 }
 
 // trainingView shows a run as it goes on.

@@ -139,7 +139,7 @@ func pair(samples []Sample, byStem map[string]string, images, masks string) erro
 		if !have[name] {
 			return &Error{Kind: ErrMissing, Path: filepath.Join(masks, name),
 				Found:  fmt.Sprintf("no such mask for image %s (%d images, %d masks there)", s.ImagePath, len(samples), len(have)),
-				Advice: "make the mask (relevit masks), or take the image out"}
+				Advice: "make the mask, take the image out, or use layout csv with the masks.csv of relevit masks, which lists the masks that it kept"}
 		}
 		s.MaskPath = filepath.Join(masks, name)
 	}

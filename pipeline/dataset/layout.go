@@ -63,19 +63,25 @@ type Set struct {
 // Auto tells where labels come from that a configuration leaves open, for a
 // model of so many classes: from a classes file, if there is one; else as the
 // layout has it, except that a data set's own numbers count only for a model
-// with as many classes, and are the model's own predictions for any other.
+// with as many classes, and are the model's own predictions for any other, and
+// for a table without labels.
 func (s *Set) Auto(layout Layout, classesFile bool, count int) Labels {
 	switch {
 	case classesFile:
 		return LabelsClassesFile
 	case layout == LayoutFolders:
 		return LabelsFolder
-	case layout == LayoutCSV || s.Numbered > 0 && s.Numbered == count:
+	case layout == LayoutCSV && s.labelled() || s.Numbered > 0 && s.Numbered == count:
 		return LabelsCSV
 	case layout == LayoutImageNetS:
 		return LabelsImageNet
 	}
 	return LabelsTop1
+}
+
+// labelled reports whether any sample has a class of its own.
+func (s *Set) labelled() bool {
+	return slices.ContainsFunc(s.Samples, func(s Sample) bool { return s.Class != "" })
 }
 
 // Open lists a data set, sorted. Where it isn't there as the layout wants it,
@@ -172,6 +178,7 @@ func contents(path string) string {
 // hint names the layout that a folder of the source looks like; empty if that
 // is the one asked for, or none.
 func (s *Source) hint() string {
+	own, _ := Guess(s.at(s.Images))
 	for _, dir := range []string{s.Root, s.at(s.Images), filepath.Dir(s.at(s.Images))} {
 		if dir == "" || dir == "." && s.Root == "" {
 			continue
@@ -179,6 +186,7 @@ func (s *Source) hint() string {
 		layout, at := Guess(dir)
 		switch {
 		case layout == "" || layout == LayoutFolders && s.Layout == LayoutImageNetS && dir != s.Root: // its images are class folders
+		case own == s.Layout && (layout == LayoutFolders || layout == LayoutFlat): // whatever lies above the pictures
 		case layout != s.Layout:
 			return fmt.Sprintf("%s looks like %s: set data.layout=%s%s", at, layout, layout, s.where(layout, at))
 		case at != filepath.Clean(s.Root) && layout != LayoutFolders && layout != LayoutFlat:

@@ -158,10 +158,33 @@ func TestADataSetsOwnNumbersCountForModelsWithAsManyClasses(t *testing.T) {
 		{LayoutVOC, 20, false, 21, LabelsTop1},
 		{LayoutCOCO, 80, false, 80, LabelsCSV},
 	} {
-		set := Set{Numbered: c.numbered}
+		set := Set{Numbered: c.numbered, Samples: []Sample{{}, {Class: "7"}}}
 		if got := set.Auto(c.layout, c.file, c.count); got != c.want {
 			t.Errorf("%+v: %s", c, got)
 		}
+	}
+}
+
+func TestTablesWithoutLabelsLeaveThemToTheModel(t *testing.T) {
+	set := Set{Samples: []Sample{{Label: NoLabel}, {Label: NoLabel}}}
+	if got := set.Auto(LayoutCSV, false, 1000); got != LabelsTop1 {
+		t.Error(got)
+	}
+	if got := set.Auto(LayoutCSV, true, 1000); got != LabelsClassesFile {
+		t.Errorf("with a classes file: %s", got)
+	}
+}
+
+// A folder of pictures beside one of masks looks like two class folders.
+func TestAMissingMaskIsNotTakenForAnotherLayout(t *testing.T) {
+	root := t.TempDir()
+	datasettest.Write(t, root, "images/a.jpg", nil)
+	datasettest.Write(t, root, "images/b.jpg", nil)
+	datasettest.Write(t, root, "masks/a.png", nil)
+	for _, s := range []Source{{Root: root, Images: "images", Masks: "masks"}, {Images: filepath.Join(root, "images"), Masks: filepath.Join(root, "masks")}} {
+		s.Layout = LayoutFlat
+		_, err := Open(s)
+		fails(t, err, ErrMissing, "no such mask for image "+filepath.Join(root, "images", "b.jpg"), "masks.csv")
 	}
 }
 
