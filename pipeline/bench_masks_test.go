@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -49,7 +48,7 @@ func benchMasks(t *testing.T, rounds int) {
 		b.close()
 		speed := maskSpeed(t, opt)
 		rest := median(b.ratios)
-		fmt.Fprintf(w, "%s, %dx%d, %dx%d\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t\n", c.method, c.side, c.side, b.features.Size[0], b.features.Size[1],
+		fmt.Fprintf(w, "%s, %dx%d, %dx%d\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t\n", c.method, c.side, c.side, b.views[0].Size[0], b.views[0].Size[1],
 			speed, b.ms("forward"), b.ms("model"), b.ms("rest"), rest, b.ms("read"), b.ms("draw"), b.ms("write"), b.ms("sheet"))
 		if limit := maskLimits[c.side]; c.method == MethodTokenCut && rest > limit {
 			t.Errorf("%s at %dx%d: all but the model takes %.2f forwards, expected at most %.2f", c.method, c.side, c.side, rest, limit)
@@ -77,16 +76,15 @@ func maskSpeed(t *testing.T, opt MaskOptions) float64 {
 // maskBench makes masks step by step.
 type maskBench struct {
 	*testing.T
-	job      *maskJob
-	sitters  []sitter
-	features *Features
-	whole    picture.Preprocess
-	images   *ort.Buffer
-	forward  *Features // the whole graph
-	drawer   *timedDrawer
-	warm     bool
-	seconds  map[string][]float64 // for a picture
-	ratios   []float64            // of all but the model to a forward pass
+	job     *maskJob
+	batches [][]placed
+	views   []view
+	images  []*ort.Buffer // for each view
+	forward *Features     // the whole graph, at the first view's size
+	drawer  *timedDrawer
+	warm    bool
+	seconds map[string][]float64 // for a picture
+	ratios  []float64            // of all but the model to a forward pass
 }
 
 // timedDrawer notes how long drawing takes.
@@ -111,33 +109,44 @@ func newMaskBench(t *testing.T, opt MaskOptions) *maskBench {
 	}
 	opt.Output = t.TempDir()
 	b := &maskBench{T: t, seconds: map[string][]float64{}}
-	var err error
-	b.sitters, err = maskedPictures(opt.Images)
+	sitters, err := maskedPictures(opt.Images)
 	fatal(err)
 	settings, err := opt.settings()
 	fatal(err)
 	log, err := openMaskLog(opt.Output, settings, true)
 	fatal(err)
 	t.Cleanup(func() { log.Close() })
-	b.job = &maskJob{opt: opt, log: log, total: len(b.sitters), unreadable: map[string]string{}, minimum: settings.MinConfidence}
-	d, features, whole, err := opt.look(len(b.sitters))
+	b.job = &maskJob{opt: opt, log: log, sitters: sitters, unreadable: map[string]string{}, minimum: settings.MinConfidence}
+	d, views, err := opt.look(len(sitters))
 	fatal(err)
-	b.features, b.whole, b.drawer = features, whole, &timedDrawer{drawer: d}
+	b.views, b.drawer = views, &timedDrawer{drawer: d}
 	b.job.drawer = b.drawer
-	b.images, err = ort.NewBuffer(onnx.Float, int64(features.Batch), 3, int64(features.Size[0]), int64(features.Size[1]))
-	fatal(err)
-	m, err := opt.sized(features.Size)
+	for _, v := range views {
+		images, err := ort.NewBuffer(onnx.Float, int64(v.Batch), 3, int64(v.Size[0]), int64(v.Size[1]))
+		fatal(err)
+		b.images = append(b.images, images)
+	}
+	for i, s := range sitters {
+		if i%benchBatch == 0 {
+			b.batches = append(b.batches, nil)
+		}
+		last := &b.batches[len(b.batches)-1]
+		*last = append(*last, placed{s, i})
+	}
+	m, err := opt.sized(views[0].Size)
 	fatal(err)
 	g, err := m.specialized(benchBatch)
 	fatal(err)
-	b.forward, err = OpenFeatures(&FeatureGraph{Graph: g, Size: features.Size}, opt.ORT)
+	b.forward, err = OpenFeatures(&FeatureGraph{Graph: g, Size: views[0].Size}, opt.ORT)
 	fatal(err)
 	return b
 }
 
 func (b *maskBench) close() {
-	b.features.Close()
-	b.images.Close()
+	closeViews(b.views)
+	for _, images := range b.images {
+		images.Close()
+	}
 	b.forward.Close()
 }
 
@@ -153,18 +162,25 @@ func (b *maskBench) round() {
 		}
 		spent[what] += time.Since(start).Seconds()
 	}
-	for batch := range slices.Chunk(b.sitters, benchBatch) {
-		timed("forward", func() error { return b.forward.Run(b.images) })
+	for _, batch := range b.batches {
+		timed("forward", func() error { return b.forward.Run(b.images[0]) })
 		var p *prepared
 		timed("read", func() error {
-			p = prepare(batch, b.images, b.whole)
+			p = prepare(batch, b.images, b.views)
 			return errors.Join(p.failed...)
 		})
-		timed("model", func() error { return b.features.Run(p.images) })
+		timed("model", func() error {
+			for i, v := range b.views {
+				if err := v.Run(p.images[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 		b.drawer.spent = 0
 		timed("write", func() error {
 			for i, s := range batch {
-				if err := b.job.finish(s, p.pictures[i], b.features.Of(i), b.features.Grid); err != nil {
+				if err := b.job.finish(s.sitter, p.pictures[i], seen(b.views, s.at%benchBatch), b.views[0].Grid); err != nil {
 					return err
 				}
 			}
@@ -174,13 +190,13 @@ func (b *maskBench) round() {
 	}
 	spent["write"] -= spent["draw"]
 	timed("sheet", func() error {
-		sum := b.job.summary(b.sitters)
-		return errors.Join(b.job.log.writeSheet(b.job.opt.Images, b.sitters, sum), b.job.log.writeTable(b.sitters))
+		sum := b.job.summary()
+		return errors.Join(b.job.log.writeSheet(b.job.opt.Images, b.job.sitters, sum), b.job.log.writeTable(b.job.sitters))
 	})
 	spent["rest"] = spent["read"] + spent["draw"] + spent["write"] + spent["sheet"]
 	if b.warm {
 		for what, seconds := range spent {
-			b.seconds[what] = append(b.seconds[what], seconds/float64(len(b.sitters)))
+			b.seconds[what] = append(b.seconds[what], seconds/float64(len(b.job.sitters)))
 		}
 		b.ratios = append(b.ratios, spent["rest"]/spent["forward"])
 	}
