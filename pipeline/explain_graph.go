@@ -200,8 +200,8 @@ func (m *Model) slopesGraph(batch int64, o MapOptions) (*onnx.Graph, error) {
 	one := x.s.Image.Shape.Clone()
 	one[0] = onnx.D(1)
 	class := x.target()
-	weight := x.g.AddInput(weightInput, onnx.Float, x.s.Image.Shape[:1])
-	former := x.g.AddInput(sumInput, onnx.Float, one)
+	weight := x.g.AddInput(weightInput, x.s.Image.Type, x.s.Image.Shape[:1])
+	former := x.g.AddInput(sumInput, x.s.Image.Type, one)
 	sum, err := gradients.SumOfSlopes(x.b, x.s, class, weight, former)
 	if err != nil {
 		return nil, fmt.Errorf("%s: deriving %s: %w", m.Path, strings.Join(o.Methods, ", "), err)
@@ -209,7 +209,7 @@ func (m *Model) slopesGraph(batch int64, o MapOptions) (*onnx.Graph, error) {
 	var out outputs
 	out.add(sumOutput, sum)
 	if o.has(MethodIntegratedGradients) {
-		r, added := gradients.IntegratedGradients(x.b, x.s, sum, x.g.AddInput(pictureInput, onnx.Float, one))
+		r, added := gradients.IntegratedGradients(x.b, x.s, sum, x.g.AddInput(pictureInput, x.s.Image.Type, one))
 		out.add(mapOutput(MethodIntegratedGradients), r.Map)
 		out.add(addedOutput, added)
 	}

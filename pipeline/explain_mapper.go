@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/relevit/relevit/models"
@@ -28,7 +27,7 @@ type Mapper struct {
 	outputs  []*ort.Buffer        // of the graph: (B,1,H,W)
 	maps     map[string][]float32 // by method: (B,H,W); views, but of methods over variations
 	scores   []float32            // (B,C)
-	error    []float64            // (B): of the integrated gradients' completeness
+	missed   []float64            // (B): see Incompleteness
 }
 
 // NewMapper derives the graphs and opens their sessions. A model of fixed batch
@@ -117,7 +116,7 @@ func (x *Mapper) openSlopes(m *Model, batch int, o MapOptions, opt ort.Options) 
 	if err := x.graph.Run(); err != nil {
 		return err
 	}
-	x.baseline, x.error = slices.Clone(x.scores[:x.Classes]), make([]float64, x.Batch)
+	x.baseline, x.missed = slices.Clone(x.scores[:x.Classes]), make([]float64, x.Batch)
 	return nil
 }
 
@@ -143,12 +142,10 @@ func (x *Mapper) Run(images []float32, classes []int64) error {
 			class = int64(top1(x.Scores(i)))
 		}
 		if to := x.maps[MethodIntegratedGradients]; to != nil {
-			added, err := x.slopes.integrate(picture, class)
-			if err != nil {
+			var err error
+			if x.missed[i], err = x.slopes.integrate(picture, class, float64(x.Scores(i)[class])-float64(x.baseline[class])); err != nil {
 				return err
 			}
-			change := float64(x.Scores(i)[class]) - float64(x.baseline[class])
-			x.error[i] = math.Abs(added-change) / math.Abs(change)
 			copy(to[i*values/3:], x.slopes.maps[MethodIntegratedGradients].Float32s())
 		}
 		if to := x.maps[MethodSmoothGrad]; to != nil {
@@ -187,7 +184,7 @@ func (x *Mapper) Incompleteness(method string, i int) (e float64, ok bool) {
 	if method != MethodIntegratedGradients {
 		return 0, false
 	}
-	return x.error[i], true
+	return x.missed[i], true
 }
 
 // Close frees the sessions and their memory.

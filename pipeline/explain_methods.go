@@ -42,7 +42,7 @@ type MapOptions struct {
 	StartLayer int              // first block of relevance, rollout and LeGrad
 	Heads      gradients.Fusion // of every method that fuses them, but LeGrad
 
-	Steps   int     // of integrated gradients; 0: DefaultSteps
+	Steps   int     // of integrated gradients, doubled until these are complete to 1 %; 0: DefaultSteps
 	Samples int     // of SmoothGrad; 0: DefaultSamples
 	Noise   float64 // of SmoothGrad: standard deviation over the picture's range; 0: DefaultNoise
 	Seed    uint64  // of SmoothGrad's noise, which else depends on the picture alone

@@ -25,7 +25,7 @@ type slopes struct {
 	added                  *ort.Buffer            // (1,H,W)
 	maps                   map[string]*ort.Buffer // by method: (1,1,H,W)
 
-	at, share []float64 // integrated gradients' places between baseline and picture, and weights
+	at, share [][]float64 // see nodes; by how often the steps are doubled
 }
 
 func openSlopes(m *Model, batch int, o MapOptions, opt ort.Options) (*slopes, error) {
@@ -33,8 +33,7 @@ func openSlopes(m *Model, batch int, o MapOptions, opt ort.Options) (*slopes, er
 	if err != nil {
 		return nil, err
 	}
-	s := &slopes{o: o, batch: int(g.Inputs[0].Shape[0].N), maps: map[string]*ort.Buffer{}, at: make([]float64, o.Steps), share: make([]float64, o.Steps)}
-	quad.Legendre{}.FixedLocations(s.at, s.share, 0, 1)
+	s := &slopes{o: o, batch: int(g.Inputs[0].Shape[0].N), maps: map[string]*ort.Buffer{}}
 	if s.session, err = openGraph(g, opt); err != nil {
 		return nil, err
 	}
@@ -85,21 +84,49 @@ func openGraph(g *onnx.Graph, opt ort.Options) (*ort.Session, error) {
 	return openModel(&onnx.Model{IRVersion: 10, Producer: "relevit", Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: g}, opt)
 }
 
-// integrate goes from the baseline, zeros, to the picture (3,H,W). It returns
-// what all pixels together add to the class's logit.
-func (s *slopes) integrate(picture []float32, class int64) (added float64, err error) {
+// complete is what integrated gradients may miss of the change in the logit
+// between baseline and picture.
+const complete = 0.01
+
+// mostDoublings is how often the steps are doubled to get there.
+const mostDoublings = 4
+
+// integrate goes from the baseline, zeros, to the picture (3,H,W), over which
+// the class's logit changes by change. Where what all pixels together add is
+// another number, it begins again with twice as many steps. It returns the share
+// of the change that is missed.
+func (s *slopes) integrate(picture []float32, class int64, change float64) (missed float64, err error) {
 	copy(s.picture.Float32s(), picture)
-	err = s.average(len(picture), s.o.Steps, class, func(i int, to []float32) float64 {
-		at := float32(s.at[i])
-		for j, v := range picture {
-			to[j] = at * v
+	for doubled := 0; ; doubled++ {
+		at, share := s.nodes(doubled)
+		err = s.average(len(picture), len(at), class, func(i int, to []float32) float64 {
+			place := float32(at[i])
+			for j, v := range picture {
+				to[j] = place * v
+			}
+			return share[i]
+		})
+		added := 0.0
+		for _, v := range s.added.Float32s() {
+			added += float64(v)
 		}
-		return s.share[i]
-	})
-	for _, v := range s.added.Float32s() {
-		added += float64(v)
+		missed = math.Abs(added-change) / math.Abs(change)
+		if err != nil || missed <= complete || doubled == mostDoublings {
+			return missed, err
+		}
 	}
-	return added, err
+}
+
+// nodes are the places between baseline and picture, and their weights: Gauss
+// and Legendre's, as in Captum.
+func (s *slopes) nodes(doubled int) (at, share []float64) {
+	for len(s.at) <= doubled {
+		n := s.o.Steps << len(s.at)
+		at, share = make([]float64, n), make([]float64, n)
+		quad.Legendre{}.FixedLocations(at, share, 0, 1)
+		s.at, s.share = append(s.at, at), append(s.share, share)
+	}
+	return s.at[doubled], s.share[doubled]
 }
 
 // smooth averages over noisy copies of the picture (3,H,W). The noise is a
@@ -109,12 +136,17 @@ func (s *slopes) smooth(picture []float32, class int64) error {
 	deviation := float32(s.o.Noise) * (high - low)
 	seed := hashOf(picture) ^ s.o.Seed
 	return s.average(len(picture), s.o.Samples, class, func(i int, to []float32) float64 {
-		r := rand.New(rand.NewPCG(seed, uint64(i)))
-		for j, v := range picture {
-			to[j] = v + deviation*float32(r.NormFloat64())
-		}
+		disturb(to, picture, deviation, seed, uint64(i))
 		return 1 / float64(s.o.Samples)
 	})
+}
+
+// disturb writes the i-th noisy copy of a picture.
+func disturb(to, picture []float32, deviation float32, seed, i uint64) {
+	r := rand.New(rand.NewPCG(seed, i))
+	for j, v := range picture {
+		to[j] = v + deviation*float32(r.NormFloat64())
+	}
 }
 
 // hashOf is the same for the same pixels.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -37,7 +38,7 @@ func explainCommand() *cli.Command {
 			"shows is told in docs/explain.md. A model with one output and no classes is explained\n" +
 			"by that output.\n\n" +
 			"A picture that can't be decoded is left out and listed.",
-		Flags: append(append(checkpointFlags(), findFlags()...),
+		Flags: append(append(slices.DeleteFunc(checkpointFlags(), func(f cli.Flag) bool { return f.Names()[0] == "heads" }), findFlags()...),
 			&cli.StringSliceFlag{Name: "m", Usage: "explain `MODEL`, an ONNX file, a checkpoint or a run; given twice, the second shows what has changed"},
 			outputFlag("write the maps into the folder `DIR`"),
 			&cli.BoolFlag{Name: "force", Usage: "overwrite an explanation in DIR"},
@@ -49,7 +50,7 @@ func explainCommand() *cli.Command {
 			&cli.BoolFlag{Name: "sheet", Usage: "write NAME.sheet.png too: the picture beside all of its overlays"},
 			&cli.IntFlag{Name: "batch", Usage: "explain `N` pictures at once", Value: 8},
 			&cli.IntFlag{Name: "start-layer", Usage: "relevance, rollout, legrad: begin at block `N`, counted from 0", DefaultText: "the run's, or 0"},
-			&cli.StringFlag{Name: "heads", Usage: "relevance, rollout, attention, grad-x-attention: fuse heads by `HOW` mean or max", Value: string(gradients.MeanHeads)},
+			&cli.GenericFlag{Name: "heads", Usage: "relevance, rollout, attention, grad-x-attention: fuse heads by `HOW` mean or max; or, as a number, how many heads a checkpoint has; may be repeated", Value: &headsFlag{fusion: gradients.MeanHeads}},
 			&cli.IntFlag{Name: "steps", Usage: "integrated-gradients: take `N` steps from a grey picture", Value: pipeline.DefaultSteps},
 			&cli.IntFlag{Name: "samples", Usage: "smoothgrad: average `N` noisy copies", Value: pipeline.DefaultSamples},
 			&cli.Float64Flag{Name: "noise", Usage: "smoothgrad: deviation of the noise, `SHARE` of the picture's range", Value: pipeline.DefaultNoise},
@@ -102,7 +103,7 @@ func (c *call) explainOptions(pictures []string) (pipeline.ExplainOptions, error
 	opt := pipeline.ExplainOptions{Inputs: pictures, Output: filepath.Clean(c.String("o")),
 		Targets: c.StringSlice("target"), Classes: c.String("classes"), Opacity: c.Float64("opacity"), Sheet: c.Bool("sheet"), Batch: c.Int("batch"),
 		Strict: c.Bool("strict"), Force: c.Bool("force"),
-		Maps: pipeline.MapOptions{Heads: gradients.Fusion(c.String("heads")), Steps: c.Int("steps"), Samples: c.Int("samples"), Noise: c.Float64("noise"), Seed: c.Uint64("seed")}}
+		Maps: pipeline.MapOptions{Steps: c.Int("steps"), Samples: c.Int("samples"), Noise: c.Float64("noise"), Seed: c.Uint64("seed")}}
 	switch models := c.StringSlice("m"); len(models) {
 	case 1:
 		opt.Model = models[0]
@@ -131,9 +132,6 @@ func (c *call) explainOptions(pictures []string) (pipeline.ExplainOptions, error
 	if !(opt.Maps.Noise > 0) {
 		return opt, usagef("--noise %g: expected a number above 0", opt.Maps.Noise)
 	}
-	if h := opt.Maps.Heads; h != gradients.MeanHeads && h != gradients.MaxHeads {
-		return opt, usagef("--heads %s: expected %s or %s", h, gradients.MeanHeads, gradients.MaxHeads)
-	}
 	if c.IsSet("start-layer") {
 		n := c.Int("start-layer")
 		if n < 0 {
@@ -149,9 +147,35 @@ func (c *call) explainOptions(pictures []string) (pipeline.ExplainOptions, error
 	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
 		return opt, err
 	}
+	heads := c.Generic("heads").(*headsFlag)
+	opt.Maps.Heads, opt.Open.Convert.Heads = heads.fusion, heads.count
 	opt.Open.Find, err = c.findOptions()
 	return opt, err
 }
+
+// headsFlag is --heads, which is about checkpoints and about methods: a number
+// of heads, or how they are fused.
+type headsFlag struct {
+	count  int
+	fusion gradients.Fusion
+}
+
+// Set implements flag.Value.
+func (h *headsFlag) Set(text string) error {
+	if f := gradients.Fusion(text); f == gradients.MeanHeads || f == gradients.MaxHeads {
+		h.fusion = f
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return fmt.Errorf("expected %s or %s, or a number of heads", gradients.MeanHeads, gradients.MaxHeads)
+	}
+	h.count = n
+	return nil
+}
+
+// String implements flag.Value.
+func (h *headsFlag) String() string { return string(h.fusion) }
 
 // describeExplanation prints what was found for people.
 func describeExplanation(w io.Writer, e *pipeline.Explanation) {
