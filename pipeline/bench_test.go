@@ -389,15 +389,6 @@ func (r measured) print(order gradients.Order, forward, step measured) {
 	fmt.Printf("\ntraining graph by operator: %s\n\n", step.Profile)
 }
 
-// noise fills a picture with numbers like a normalised photograph's.
-func noise(v []float32) {
-	state := uint32(1)
-	for i := range v {
-		state = state*1664525 + 1013904223
-		v[i] = float32(state>>8)/(1<<23) - 1
-	}
-}
-
 func last(v []float64) float64 { return v[len(v)-1] }
 
 func median(v []float64) float64 {

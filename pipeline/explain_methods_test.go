@@ -348,7 +348,7 @@ func TestGradCAMEqualsDifferences(t *testing.T) {
 	}
 	x, shape := values64(t, m, pixels, name) // (1,N,D)
 	g := slopesOf(t, x, func(batch []float64, n int) []float64 {
-		return pick(behind(t, m, pixels, name, batch, n, shape, "logits"), n, int(class))
+		return pick(onwards(t, m, pixels, name, batch, n, shape, "logits"), n, int(class))
 	})
 	tokens, width := shape[1], shape[2]
 	cam := make([]float64, tokens-1)
@@ -413,7 +413,7 @@ func TestLeGradEqualsDifferences(t *testing.T) {
 		name := fmt.Sprintf("/blocks/blocks.%d/attn/Softmax_output_0", l)
 		a, shape := values64(t, m, pixels, name) // (1,H,N,N)
 		g := slopesOf(t, a, func(batch []float64, n int) []float64 {
-			tokens := behind(t, m, pixels, name, batch, n, shape, fmt.Sprintf("/blocks/blocks.%d/Add_1_output_0", l))
+			tokens := onwards(t, m, pixels, name, batch, n, shape, fmt.Sprintf("/blocks/blocks.%d/Add_1_output_0", l))
 			out := make([]float64, n)
 			for i := range out {
 				out[i] = score(tokens[i*len(tokens)/n:][:len(tokens)/n])
@@ -433,9 +433,9 @@ func TestLeGradEqualsDifferences(t *testing.T) {
 	compareMaps(t, c, m, MethodLeGrad, image, class, patches)
 }
 
-// behind evaluates a value for n times a picture, with other numbers in the
+// onwards evaluates a value for n times a picture, with other numbers in the
 // value of a name.
-func behind(t *testing.T, m *Model, pixels []float64, name string, batch []float64, n int, shape []int, value string) []float64 {
+func onwards(t *testing.T, m *Model, pixels []float64, name string, batch []float64, n int, shape []int, value string) []float64 {
 	t.Helper()
 	g, _ := m.Graph.Clone()
 	widen(t, g)

@@ -111,7 +111,7 @@ func (s *slopes) integrate(picture []float32, class int64, change float64) (miss
 			added += float64(v)
 		}
 		missed = math.Abs(added-change) / math.Abs(change)
-		if err != nil || missed <= complete || doubled == mostDoublings {
+		if err != nil || !(missed > complete) || doubled == mostDoublings {
 			return missed, err
 		}
 	}
