@@ -49,6 +49,7 @@ func FindNormed(g *onnx.Graph, s *Structure) (Tokens, error) {
 // last.
 func FindBlocks(g *onnx.Graph, s *Structure) ([]Tokens, error) {
 	w := newWaist(g, s, []*onnx.Value{s.Logits})
+	w.join()
 	place := map[*onnx.Value]int{}
 	for i, v := range w.cuts {
 		place[v] = i
@@ -177,6 +178,28 @@ func newWaist(g *onnx.Graph, s *Structure, ends []*onnx.Value) *waist {
 	}
 	return w
 }
+
+// join leaves out cuts of which the next is only another layout, or the same
+// with a bias: exporters add a layer's bias before or behind the residual.
+func (w *waist) join() {
+	var kept []*onnx.Value
+	for i, v := range w.cuts {
+		if i+1 < len(w.cuts) {
+			next := w.cuts[i+1].Node
+			data := slices.DeleteFunc(slices.Clone(next.Inputs), func(in *onnx.Value) bool { return !w.data[in] })
+			if len(data) == 1 && data[0] == v && joins[next.Op] {
+				continue
+			}
+		}
+		kept = append(kept, v)
+	}
+	w.cuts = kept
+}
+
+// joins lists the operators of such nodes, if only one operand depends on the
+// picture.
+var joins = map[string]bool{"Add": true, "Reshape": true, "Transpose": true, "Squeeze": true, "Unsqueeze": true,
+	"Flatten": true, "Cast": true, "Identity": true, "Dropout": true}
 
 // weighed reports whether a product with weights reads v, or what comes behind
 // it, on the way to the ends.
