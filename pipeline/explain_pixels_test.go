@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/relevit/relevit/models"
-	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort/orttest"
 	"github.com/relevit/relevit/onnx/ref"
 )
@@ -211,10 +210,4 @@ func TestSmoothGradIsAFunctionOfThePicture(t *testing.T) {
 	if slices.Equal(got[:n], mapped(t, newMapper(t, m, 1, o), two[:len(two)/3], []int64{1})[MethodSmoothGrad]) {
 		t.Error("another seed gives the same noise")
 	}
-}
-
-// regression is a model with a single output.
-func regression(t testing.TB) *onnx.Model {
-	t.Helper()
-	return small(t, `,"num_classes":1`)
 }

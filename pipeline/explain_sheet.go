@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/relevit/relevit/pipeline/picture"
 )
@@ -17,38 +18,42 @@ type panel struct {
 // ones are enlarged by a whole factor, so that labels have room.
 const sheetSide = 192
 
-// sheet sets a picture and its overlays side by side, a row for each target: by
-// all methods of one model, or, a row for each method, before and after.
+// sheetColumns is up to how many pictures stand side by side.
+const sheetColumns = 5
+
+// sheet sets a picture and its overlays side by side, from a new row on for each
+// target: by all methods of one model, or, a row for each method, before and
+// after.
 func (r *explaining) sheet(original *picture.RGB, panels []panel) (*picture.RGB, error) {
 	methods := len(r.opt.Maps.Methods)
 	aims := len(panels) / methods / len(r.models)
 	// at is a panel, as the maps of a portrait are ordered.
 	at := func(model, aim, method int) panel { return panels[(model*aims+aim)*methods+method] }
 	var rows []*picture.RGB
-	add := func(list []panel) error {
+	add := func(list ...panel) error {
 		cells := []picture.Panel{{Picture: enlarged(original), Label: "original"}}
 		for _, p := range list {
 			cells = append(cells, picture.Panel{Picture: enlarged(p.overlay), Label: r.label(p)})
 		}
-		row, err := picture.Sheet(cells)
-		rows = append(rows, row)
-		return err
+		for row := range slices.Chunk(cells, sheetColumns) {
+			sheet, err := picture.Sheet(row)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, sheet)
+		}
+		return nil
 	}
 	for aim := range aims {
+		var err error
 		if len(r.models) == 1 {
-			list := make([]panel, methods)
-			for i := range list {
-				list[i] = at(0, aim, i)
-			}
-			if err := add(list); err != nil {
-				return nil, err
-			}
-			continue
+			err = add(panels[aim*methods:][:methods]...)
 		}
-		for method := range methods {
-			if err := add([]panel{at(0, aim, method), at(1, aim, method)}); err != nil {
-				return nil, err
-			}
+		for method := 0; method < methods && len(r.models) > 1 && err == nil; method++ {
+			err = add(at(0, aim, method), at(1, aim, method))
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return picture.Stack(rows)

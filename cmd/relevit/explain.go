@@ -67,7 +67,10 @@ func explain(c *call) error {
 		_, err := c.operands("IMAGE or DIR")
 		return err
 	}
-	if err := c.need("m", "o"); err != nil {
+	if len(c.StringSlice("m")) == 0 {
+		return usagef("%s: -m is missing; see %s --help", c.Command.HelpName, c.Command.HelpName)
+	}
+	if err := c.need("o"); err != nil {
 		return err
 	}
 	opt, err := c.explainOptions(pictures)
