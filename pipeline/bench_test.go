@@ -37,7 +37,7 @@ const (
 
 // job is what one process measures. Peaks of memory don't mix that way.
 type job struct {
-	Kind   string // times, step or forward
+	Kind   string // times, step, forward or explaining
 	Model  string // file
 	Order  gradients.Order
 	Rounds int
@@ -89,6 +89,9 @@ func TestBenchTable(t *testing.T) {
 			if ratio := r.Ratio["relevance"]; ratio > relevanceLimit {
 				t.Errorf("%s: the model with relevance takes %.2f times as long as without, expected at most %d", m.title, ratio, relevanceLimit)
 			}
+		}
+		if m.size == "tiny" {
+			benchExplaining(t, path, m.title, min(m.rounds, 3))
 		}
 	}
 	benchLoading(t)
@@ -183,6 +186,8 @@ func TestBenchJob(t *testing.T) {
 		b.step(j)
 	case "forward":
 		b.forward()
+	case "explaining":
+		b.explaining(j)
 	}
 	result, err := json.Marshal(b.r)
 	if err != nil {
