@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"image"
-	"image/png"
 	"io"
 	"math"
 	"os"
@@ -102,7 +100,7 @@ func (r *explaining) writeOne(seen *picture.RGB, one portrayal, name string, w *
 	if err := writeMap(r.at(files.Map), func(w io.Writer) error { return writeNumPy(w, one.values, m.H, m.W) }); err != nil {
 		return nil, nil, err
 	}
-	return overlay, files, writeMap(r.at(files.MapPNG), func(w io.Writer) error { return writePNG16(w, m) })
+	return overlay, files, writeMap(r.at(files.MapPNG), m.WritePNG16)
 }
 
 // shownShare of a map of pixels is shown by all colours; the rest, a few pixels
@@ -221,15 +219,6 @@ func writeNumPy(w io.Writer, v []float32, rows, columns int) error {
 		return err
 	}
 	return binary.Write(w, binary.LittleEndian, v)
-}
-
-// writePNG16 writes values in [0,1] as grey levels of 16 bits.
-func writePNG16(w io.Writer, m *picture.Gray) error {
-	gray := image.NewGray16(image.Rect(0, 0, m.W, m.H))
-	for i, v := range m.Pix {
-		binary.BigEndian.PutUint16(gray.Pix[2*i:], uint16(math.Round(math.MaxUint16*float64(min(max(v, 0), 1)))))
-	}
-	return png.Encode(w, gray)
 }
 
 // writers run jobs on as many goroutines as there are processors.
