@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -120,9 +121,9 @@ func (x *Mapper) openSlopes(m *Model, batch int, o MapOptions, opt ort.Options) 
 	return nil
 }
 
-// Run explains count pictures (count,3,H,W), at most Batch, each for its class;
-// one below zero stands for the class that is predicted.
-func (x *Mapper) Run(images []float32, classes []int64) error {
+// Run explains pictures (count,3,H,W), at most Batch and as many as classes, each
+// for its class; one below zero stands for the class that is predicted.
+func (x *Mapper) Run(ctx context.Context, images []float32, classes []int64) error {
 	if x.own != nil {
 		return x.runOwn(images, classes)
 	}
@@ -143,13 +144,13 @@ func (x *Mapper) Run(images []float32, classes []int64) error {
 		}
 		if to := x.maps[MethodIntegratedGradients]; to != nil {
 			var err error
-			if x.missed[i], err = x.slopes.integrate(picture, class, float64(x.Scores(i)[class])-float64(x.baseline[class])); err != nil {
+			if x.missed[i], err = x.slopes.integrate(ctx, picture, class, float64(x.Scores(i)[class])-float64(x.baseline[class])); err != nil {
 				return err
 			}
 			copy(to[i*values/3:], x.slopes.maps[MethodIntegratedGradients].Float32s())
 		}
 		if to := x.maps[MethodSmoothGrad]; to != nil {
-			if err := x.slopes.smooth(picture, class); err != nil {
+			if err := x.slopes.smooth(ctx, picture, class); err != nil {
 				return err
 			}
 			copy(to[i*values/3:], x.slopes.maps[MethodSmoothGrad].Float32s())

@@ -1,10 +1,12 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/relevit/relevit/gradients"
@@ -164,7 +166,7 @@ func mapped(t testing.TB, x *Mapper, images []float32, classes []int64) map[stri
 	out := map[string][]float64{}
 	for start := 0; start < len(classes); start += x.Batch {
 		end := min(start+x.Batch, len(classes))
-		if err := x.Run(images[start*values:end*values], classes[start:end]); err != nil {
+		if err := x.Run(t.Context(), images[start*values:end*values], classes[start:end]); err != nil {
 			t.Fatal(err)
 		}
 		for _, method := range x.Methods {
@@ -176,7 +178,7 @@ func mapped(t testing.TB, x *Mapper, images []float32, classes []int64) map[stri
 	return out
 }
 
-func newMapper(t testing.TB, m *Model, batch int, o MapOptions) *Mapper {
+func openMapper(t testing.TB, m *Model, batch int, o MapOptions) *Mapper {
 	t.Helper()
 	x, err := NewMapper(m, batch, o, ort.Options{})
 	if err != nil {
@@ -184,6 +186,25 @@ func newMapper(t testing.TB, m *Model, batch int, o MapOptions) *Mapper {
 	}
 	t.Cleanup(x.Close)
 	return x
+}
+
+// TestLeGradSaysWhereTokensAreMissing has a model whose logits read the first
+// attention besides the last tokens: nothing between the blocks is all that
+// leads there.
+func TestLeGradSaysWhereTokensAreMissing(t *testing.T) {
+	source := small(t, "")
+	g := source.Graph
+	b := onnx.NewBuilder(g)
+	g.Outputs[0] = b.Add(g.Outputs[0], b.Slice(b.Mean(g.Find("blocks.0.attn/A"), 1, 2), 1, 0, 5))
+	m, err := OpenModel(saved(t, source), ModelOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fault *models.Error
+	_, err = NewMapper(m, 1, MapOptions{Methods: []string{MethodLeGrad}}, ort.Options{})
+	if !errors.As(err, &fault) || !strings.Contains(err.Error(), "legrad: no tensor of all 7 tokens was found between block 1 (attention blocks.1.attn/A)") {
+		t.Errorf("got %v", err)
+	}
 }
 
 // TestAttentionMethodsEqualTheirFormulas computes, from PyTorch's float64
@@ -234,7 +255,7 @@ func TestAttentionMethodsEqualTheirFormulas(t *testing.T) {
 					}
 				}
 				orttest.Need(t)
-				run := mapped(t, newMapper(t, m, 2, o), images, labels)
+				run := mapped(t, openMapper(t, m, 2, o), images, labels)
 				for _, method := range methods {
 					want, stretch := picturesOf(x.expected(method, o.StartLayer, heads == gradients.MaxHeads), found.Grid, in.image.Dims)
 					limit := 10 * stretch * max(c.deviation["relevance"], c.deviation["attn"], c.deviation["attn_grad"])
@@ -332,7 +353,7 @@ func compareMaps(t *testing.T, c oracleCase, m *Model, method string, image *onn
 		t.Fatal(err)
 	}
 	limit := 10 * c.deviation["attn_grad"] * stretch
-	if e := off(mapped(t, newMapper(t, m, 1, o), pixels, []int64{class})[method], want, nil); e > limit {
+	if e := off(mapped(t, openMapper(t, m, 1, o), pixels, []int64{class})[method], want, nil); e > limit {
 		t.Errorf("%s in ONNX Runtime is off by %.2g, more than %.2g", method, e, limit)
 	}
 }

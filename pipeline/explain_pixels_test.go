@@ -100,7 +100,7 @@ func TestPixelMethodsEqualDifferences(t *testing.T) {
 	m, images := tinyPictures(t, 1)
 	picture, class := wide(images), 3
 	o := MapOptions{Methods: []string{MethodInputGradient, MethodIntegratedGradients, MethodSmoothGrad}, Steps: 12, Samples: 5, Noise: 0.2, Seed: 9}
-	x := newMapper(t, m, 2, o)
+	x := openMapper(t, m, 2, o)
 	got := mapped(t, x, images, []int64{int64(class)})
 	// PyTorch's float32 gradients of models of this kind are off by 1e-6.
 	const deviation = 1e-6
@@ -153,9 +153,9 @@ func TestMapsDontDependOnTheBatch(t *testing.T) {
 	m, images := tinyPictures(t, 7)
 	classes := []int64{0, 3, -1, 2, 2, -1, 4}
 	o := MapOptions{Methods: Methods(), Steps: 10, Samples: 9}
-	want := mapped(t, newMapper(t, m, 1, o), images, classes)
+	want := mapped(t, openMapper(t, m, 1, o), images, classes)
 	for _, batch := range []int{2, 7} {
-		got := mapped(t, newMapper(t, m, batch, o), images, classes)
+		got := mapped(t, openMapper(t, m, batch, o), images, classes)
 		for _, method := range o.Methods {
 			if e := off(got[method], want[method], nil); e > 1e-4 || slices.Max(want[method]) != 1 {
 				t.Errorf("%s in batches of %d is off by %.2g", method, batch, e)
@@ -166,7 +166,7 @@ func TestMapsDontDependOnTheBatch(t *testing.T) {
 	for _, method := range o.Methods {
 		alone := o
 		alone.Methods = []string{method}
-		if e := off(mapped(t, newMapper(t, m, 7, alone), images, classes)[method], want[method], nil); e > 1e-4 {
+		if e := off(mapped(t, openMapper(t, m, 7, alone), images, classes)[method], want[method], nil); e > 1e-4 {
 			t.Errorf("%s alone is off by %.2g", method, e)
 		}
 	}
@@ -181,7 +181,7 @@ func TestIntegratedGradientsAreComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := newMapper(t, m, 1, MapOptions{Methods: []string{MethodIntegratedGradients}, Steps: 8})
+	x := openMapper(t, m, 1, MapOptions{Methods: []string{MethodIntegratedGradients}, Steps: 8})
 	mapped(t, x, pixels, []int64{class})
 	added := 0.0
 	for _, v := range x.slopes.added.Float32s() {
@@ -201,13 +201,13 @@ func TestSmoothGradIsAFunctionOfThePicture(t *testing.T) {
 	m, images := tinyPictures(t, 2)
 	two := slices.Concat(images[:len(images)/2], images)
 	o := MapOptions{Methods: []string{MethodSmoothGrad}, Samples: 3}
-	got := mapped(t, newMapper(t, m, 3, o), two, []int64{1, 1, 1})[MethodSmoothGrad]
+	got := mapped(t, openMapper(t, m, 3, o), two, []int64{1, 1, 1})[MethodSmoothGrad]
 	n := len(got) / 3
 	if !slices.Equal(got[:n], got[n:2*n]) || slices.Equal(got[:n], got[2*n:]) {
 		t.Error("the noise isn't the picture's")
 	}
 	o.Seed = 1
-	if slices.Equal(got[:n], mapped(t, newMapper(t, m, 1, o), two[:len(two)/3], []int64{1})[MethodSmoothGrad]) {
+	if slices.Equal(got[:n], mapped(t, openMapper(t, m, 1, o), two[:len(two)/3], []int64{1})[MethodSmoothGrad]) {
 		t.Error("another seed gives the same noise")
 	}
 }

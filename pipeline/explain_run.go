@@ -111,7 +111,7 @@ func (r *explaining) run(ctx context.Context) error {
 	w := newWriters()
 	count := 0
 	err = eachBatch(ctx, l, func(batch *dataset.Batch) error {
-		found, err := r.explain(l, batch)
+		found, err := r.explain(ctx, l, batch)
 		if err != nil {
 			return err
 		}
@@ -160,7 +160,7 @@ type portrayal struct {
 
 // explain maps a batch by every model, for every target. Stand-ins for pictures
 // that can't be decoded are left out.
-func (r *explaining) explain(l *dataset.Loader, batch *dataset.Batch) ([]*portrait, error) {
+func (r *explaining) explain(ctx context.Context, l *dataset.Loader, batch *dataset.Batch) ([]*portrait, error) {
 	all := make([]*portrait, batch.Count)
 	for i := range all {
 		all[i] = &portrait{sitter: batch.Samples[i]}
@@ -173,7 +173,7 @@ func (r *explaining) explain(l *dataset.Loader, batch *dataset.Batch) ([]*portra
 		values := 3 * w.mapper.Size[0] * w.mapper.Size[1]
 		for start := 0; start < batch.Count; start += w.mapper.Batch {
 			part := all[start:min(start+w.mapper.Batch, batch.Count)]
-			if err := w.explain(m, l.View(batch, w.view)[start*values:], part); err != nil {
+			if err := w.explain(ctx, m, l.View(batch, w.view)[start*values:], part); err != nil {
 				return nil, err
 			}
 		}
@@ -188,13 +188,13 @@ func (r *explaining) explain(l *dataset.Loader, batch *dataset.Batch) ([]*portra
 }
 
 // explain maps pictures, at most a batch of the mapper, by the m-th model.
-func (w *witness) explain(m int, images []float32, part []*portrait) error {
+func (w *witness) explain(ctx context.Context, m int, images []float32, part []*portrait) error {
 	classes := make([]int64, len(part))
 	for a, aim := range w.targets.aims {
 		for i, p := range part {
 			classes[i] = w.class(aim, p, m)
 		}
-		if err := w.mapper.Run(images, classes); err != nil {
+		if err := w.mapper.Run(ctx, images, classes); err != nil {
 			return err
 		}
 		for i, p := range part {

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -95,11 +96,11 @@ const mostDoublings = 4
 // the class's logit changes by change. Where what all pixels together add is
 // another number, it begins again with twice as many steps. It returns the share
 // of the change that is missed.
-func (s *slopes) integrate(picture []float32, class int64, change float64) (missed float64, err error) {
+func (s *slopes) integrate(ctx context.Context, picture []float32, class int64, change float64) (missed float64, err error) {
 	copy(s.picture.Float32s(), picture)
 	for doubled := 0; ; doubled++ {
 		at, share := s.nodes(doubled)
-		err = s.average(len(picture), len(at), class, func(i int, to []float32) float64 {
+		err = s.average(ctx, len(picture), len(at), class, func(i int, to []float32) float64 {
 			place := float32(at[i])
 			for j, v := range picture {
 				to[j] = place * v
@@ -131,11 +132,11 @@ func (s *slopes) nodes(doubled int) (at, share []float64) {
 
 // smooth averages over noisy copies of the picture (3,H,W). The noise is a
 // function of the picture, the seed and the copy's number.
-func (s *slopes) smooth(picture []float32, class int64) error {
+func (s *slopes) smooth(ctx context.Context, picture []float32, class int64) error {
 	low, high := slices.Min(picture), slices.Max(picture)
 	deviation := float32(s.o.Noise) * (high - low)
 	seed := hashOf(picture) ^ s.o.Seed
-	return s.average(len(picture), s.o.Samples, class, func(i int, to []float32) float64 {
+	return s.average(ctx, len(picture), s.o.Samples, class, func(i int, to []float32) float64 {
 		disturb(to, picture, deviation, seed, uint64(i))
 		return 1 / float64(s.o.Samples)
 	})
@@ -162,13 +163,16 @@ func hashOf(picture []float32) uint64 {
 }
 
 // average runs over n variations, of which vary writes one and returns its weight.
-func (s *slopes) average(values, n int, class int64, vary func(i int, to []float32) float64) error {
+func (s *slopes) average(ctx context.Context, values, n int, class int64, vary func(i int, to []float32) float64) error {
 	clear(s.sum.Float32s())
 	for i := range s.target.Int64s() {
 		s.target.Int64s()[i] = class
 	}
 	images, weights := s.images.Float32s(), s.weight.Float32s()
 	for start := 0; start < n; start += s.batch {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		clear(weights)
 		for i := range min(s.batch, n-start) {
 			weights[i] = float32(vary(start+i, images[i*values:][:values]))

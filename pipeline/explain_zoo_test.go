@@ -39,7 +39,7 @@ func TestEveryMethodExplainsTheZoo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			x := newMapper(t, m, 2, MapOptions{Methods: Methods(), Steps: 8, Samples: 2})
+			x := openMapper(t, m, 2, MapOptions{Methods: Methods(), Steps: 8, Samples: 2})
 			got := mapped(t, x, pixels, slices.Repeat([]int64{-1}, int(image.Dims[0])))
 			for _, method := range x.Methods {
 				if len(got[method]) != len(pixels)/3 || slices.Max(got[method]) != 1 || slices.Min(got[method]) != 0 {

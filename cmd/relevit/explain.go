@@ -51,7 +51,7 @@ func explainCommand() *cli.Command {
 			&cli.IntFlag{Name: "batch", Usage: "explain `N` pictures at once", Value: 8},
 			&cli.IntFlag{Name: "start-layer", Usage: "relevance, rollout, legrad: begin at block `N`, counted from 0", DefaultText: "the run's, or 0"},
 			&cli.GenericFlag{Name: "heads", Usage: "relevance, rollout, attention, grad-x-attention: fuse heads by `HOW` mean or max; or, as a number, how many heads a checkpoint has; may be repeated", Value: &headsFlag{fusion: gradients.MeanHeads}},
-			&cli.IntFlag{Name: "steps", Usage: "integrated-gradients: take `N` steps from a grey picture", Value: pipeline.DefaultSteps},
+			&cli.IntFlag{Name: "steps", Usage: "integrated-gradients: begin with `N` steps from a grey picture; they are doubled while more than 1 % is missed", Value: pipeline.DefaultSteps},
 			&cli.IntFlag{Name: "samples", Usage: "smoothgrad: average `N` noisy copies", Value: pipeline.DefaultSamples},
 			&cli.Float64Flag{Name: "noise", Usage: "smoothgrad: deviation of the noise, `SHARE` of the picture's range", Value: pipeline.DefaultNoise},
 			&cli.Uint64Flag{Name: "seed", Usage: "smoothgrad: `N` for other noise"},
