@@ -147,6 +147,10 @@ func TestPixelMethodsEqualDifferences(t *testing.T) {
 	}
 }
 
+// float32Error is ten times what PyTorch's float32 attention gradients of such
+// models are off its float64 ones.
+const float32Error = 1e-5
+
 // TestMapsDontDependOnTheBatch runs every method alone and among others.
 func TestMapsDontDependOnTheBatch(t *testing.T) {
 	orttest.Need(t)
@@ -157,7 +161,7 @@ func TestMapsDontDependOnTheBatch(t *testing.T) {
 	for _, batch := range []int{2, 7} {
 		got := mapped(t, openMapper(t, m, batch, o), images, classes)
 		for _, method := range o.Methods {
-			if e := off(got[method], want[method], nil); e > 1e-4 || slices.Max(want[method]) != 1 {
+			if e := off(got[method], want[method], nil); e > float32Error || slices.Max(want[method]) != 1 {
 				t.Errorf("%s in batches of %d is off by %.2g", method, batch, e)
 			}
 		}
@@ -166,7 +170,7 @@ func TestMapsDontDependOnTheBatch(t *testing.T) {
 	for _, method := range o.Methods {
 		alone := o
 		alone.Methods = []string{method}
-		if e := off(mapped(t, openMapper(t, m, 7, alone), images, classes)[method], want[method], nil); e > 1e-4 {
+		if e := off(mapped(t, openMapper(t, m, 7, alone), images, classes)[method], want[method], nil); e > float32Error {
 			t.Errorf("%s alone is off by %.2g", method, e)
 		}
 	}

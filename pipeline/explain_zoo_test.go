@@ -53,7 +53,7 @@ func TestEveryMethodExplainsTheZoo(t *testing.T) {
 			}
 			t.Logf("the same weights as %s", from[key])
 			for _, method := range x.Methods {
-				if e := off(got[method], known[key][method], nil); e > 1e-3 {
+				if e := off(got[method], known[key][method], nil); e > float32Error {
 					t.Errorf("%s is off that of %s by %.2g", method, from[key], e)
 				}
 			}
