@@ -127,6 +127,9 @@ func (x *Mapper) Run(ctx context.Context, images []float32, classes []int64) err
 	if x.own != nil {
 		return x.runOwn(images, classes)
 	}
+	if top := slices.Max(classes); top >= int64(x.Classes) {
+		return &models.Error{Usage: true, Problem: fmt.Sprintf("there is no class %d: the model's are 0 to %d", top, x.Classes-1)}
+	}
 	values := 3 * x.Size[0] * x.Size[1]
 	n := copy(x.target.Int64s(), classes)
 	clear(x.target.Int64s()[n:])
