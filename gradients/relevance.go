@@ -15,6 +15,7 @@ type Subject struct {
 	Prefix int64          // tokens before the patches: class, distillation, registers
 	Grid   [2]int64       // patch rows, columns
 	Mean   bool           // no class token: the rollout starts from the mean over patches
+	Heads  Fusion
 }
 
 // AttentionMap is one attention after its softmax.
@@ -40,7 +41,7 @@ func (m AttentionMap) Square(b *onnx.Builder, v *onnx.Value) *onnx.Value {
 
 // Relevance is the published rollout of one target class per image.
 type Relevance struct {
-	Row      *onnx.Value // (B,P): relevance of every patch
+	Row      *onnx.Value // (B,P): relevance of every patch; nil where it is that of pixels
 	Map      *onnx.Value // (B,1,H,W): upsampled, then scaled to [0,1] per image
 	Constant *onnx.Value // (B,1) bool: the map has no range; Map is then zero
 }
@@ -87,53 +88,39 @@ func oneHot(b *onnx.Builder, target, logits *onnx.Value) *onnx.Value {
 func Rollout(b *onnx.Builder, s Subject, maps []AttentionMap, grads []*onnx.Value) Relevance {
 	former := b.In("relevance")
 	defer b.In(former)
-	n := s.Prefix + s.Grid[0]*s.Grid[1]
-	start := make([]float64, n)
-	if s.Mean {
-		for i := s.Prefix; i < n; i++ {
-			start[i] = 1 / float64(n-s.Prefix)
+	row := s.start(b)
+	for end := len(maps); end > 0; {
+		first := end - 1
+		for first > 0 && maps[first-1].Block == maps[first].Block {
+			first--
 		}
-	} else {
-		start[0] = 1
+		row = b.Add(row, b.MatMul(row, s.flow(b, maps[first:end], grads[first:end]))) // (B,1,N)
+		end = first
 	}
-	row := b.Floats(start, s.Logits, 1, 1, n) // (1,1,N)
-	for i := len(maps) - 1; i >= 0; {
-		var block *onnx.Value
-		for j := i; i >= 0 && maps[i].Block == maps[j].Block; i-- {
-			flow := b.Mul(maps[i].Square(b, grads[i]), maps[i].Square(b, maps[i].Value))
-			flow = b.Mean(b.Op("Clip", nil, flow, b.Scalar(0, flow)), 1) // (B,N,N)
-			if block == nil {
-				block = flow
-			} else {
-				block = b.Add(block, flow)
-			}
-		}
-		row = b.Add(row, b.MatMul(row, block)) // (B,1,N)
-	}
-	var r Relevance
-	patches := b.Slice(row, 2, s.Prefix, onnx.End)
-	batch := s.Logits.Shape[0]
-	r.Row = b.Named("relevance/patches", b.Reshape(patches, onnx.Shape{batch, onnx.D(s.Grid[0] * s.Grid[1])}))
-	r.Map, r.Constant = s.picture(b, r.Row)
-	return r
+	return s.heat(b, "relevance", row)
 }
 
 // picture upsamples (B,P) bilinearly to (B,1,H,W) and scales every image to
-// [0,1] by its minimum and maximum. A constant picture becomes zero, with zero
-// gradient; the published code divides by zero there.
-func (s Subject) picture(b *onnx.Builder, row *onnx.Value) (scaled, constant *onnx.Value) {
+// [0,1].
+func (s Subject) picture(b *onnx.Builder, method string, row *onnx.Value) (scaled, constant *onnx.Value) {
 	h, w := s.Image.Shape[2].N, s.Image.Shape[3].N
 	batch := row.Shape[0]
 	grid := b.Reshape(row, onnx.Shape{batch, onnx.D(s.Grid[0]), onnx.D(s.Grid[1])})
 	up := b.MatMul(b.Floats(bilinear(h, s.Grid[0]), row, h, s.Grid[0]), grid)          // (B,H,columns)
 	up = b.MatMul(up, b.SwapLast(b.Floats(bilinear(w, s.Grid[1]), row, w, s.Grid[1]))) // (B,H,W)
-	flat := b.Reshape(up, onnx.Shape{batch, onnx.D(h * w)})
+	m, constant := scale(b, method, b.Reshape(up, onnx.Shape{batch, onnx.D(h * w)}))
+	return b.Named(method+"/map", b.Reshape(m, onnx.Shape{batch, onnx.D(1), onnx.D(h), onnx.D(w)})), constant
+}
+
+// scale brings every image of (B,pixels) to [0,1] by its minimum and maximum. A
+// constant image becomes zero, with zero gradient; the published code divides
+// by zero there.
+func scale(b *onnx.Builder, method string, flat *onnx.Value) (scaled, constant *onnx.Value) {
 	low := b.Reduce("ReduceMin", flat, true, 1)
 	span := b.Sub(b.Reduce("ReduceMax", flat, true, 1), low)
-	constant = b.Named("relevance/constant", b.Op("LessOrEqual", nil, span, b.Scalar(0, span))) // (B,1)
-	// Divided by infinity, a constant picture and its gradient are zero.
-	m := b.Div(b.Sub(flat, low), b.Where(constant, b.Scalar(math.Inf(1), span), span))
-	return b.Named("relevance/map", b.Reshape(m, onnx.Shape{batch, onnx.D(1), onnx.D(h), onnx.D(w)})), constant
+	constant = b.Named(method+"/constant", b.Op("LessOrEqual", nil, span, b.Scalar(0, span))) // (B,1)
+	// Divided by infinity, a constant image and its gradient are zero.
+	return b.Div(b.Sub(flat, low), b.Where(constant, b.Scalar(math.Inf(1), span), span)), constant
 }
 
 // bilinear is the (out,in) matrix of linear interpolation with pixel centres

@@ -48,7 +48,11 @@ type Structure struct {
 	Notes    []string // what is worth knowing
 
 	headless []string // problems that only the classifier has
+	single   string   // the problem of an output of one number; empty if it has more
 }
+
+// Regression reports whether the output is one number a picture.
+func (s *Structure) Regression() bool { return s.single != "" }
 
 // FromMean reports whether the rollout starts from the mean over the patches'
 // rows, since the classifier doesn't read a class token.
@@ -72,6 +76,16 @@ func (s *Structure) Err() error {
 		return nil
 	}
 	return &Error{Problem: "the model can't be finetuned: " + strings.Join(s.Problems, "; ")}
+}
+
+// ExplainErr is nil if what the graph says of a picture can be explained, which
+// includes an output of one number, otherwise an *Error with all problems.
+func (s *Structure) ExplainErr() error {
+	left := slices.DeleteFunc(slices.Clone(s.Problems), func(p string) bool { return p == s.single })
+	if len(left) == 0 {
+		return nil
+	}
+	return &Error{Problem: "the model can't be explained: " + strings.Join(left, "; ")}
 }
 
 // FeaturesErr is nil if features of the patches can be taken from the graph,

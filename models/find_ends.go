@@ -113,7 +113,8 @@ func (f *finder) logits() error {
 	}
 	switch c := classes(best.logits.Shape); {
 	case c.Is(1):
-		f.headless("output %v has one number a picture, as a regression has: relevance is that of a class; export a classifier of two or more", best.output)
+		f.s.single = fmt.Sprintf("output %v has one number a picture, as a regression has: finetuning is of classes; export a classifier of two or more", best.output)
+		f.headless("%s", f.s.single)
 	case c.Known() && (best.reason == "" || f.opt.Output != ""):
 		f.s.Classes = c.N
 	}

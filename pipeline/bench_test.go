@@ -37,7 +37,7 @@ const (
 
 // job is what one process measures. Peaks of memory don't mix that way.
 type job struct {
-	Kind   string // times, step or forward
+	Kind   string // times, step, forward or explaining
 	Model  string // file
 	Order  gradients.Order
 	Rounds int
@@ -89,6 +89,9 @@ func TestBenchTable(t *testing.T) {
 			if ratio := r.Ratio["relevance"]; ratio > relevanceLimit {
 				t.Errorf("%s: the model with relevance takes %.2f times as long as without, expected at most %d", m.title, ratio, relevanceLimit)
 			}
+		}
+		if m.size == "tiny" {
+			benchExplaining(t, path, m.title, min(m.rounds, 3))
 		}
 	}
 	rounds := 5
@@ -188,6 +191,8 @@ func TestBenchJob(t *testing.T) {
 		b.step(j)
 	case "forward":
 		b.forward()
+	case "explaining":
+		b.explaining(j)
 	}
 	result, err := json.Marshal(b.r)
 	if err != nil {
@@ -392,15 +397,6 @@ func (r measured) print(order gradients.Order, forward, step measured) {
 		fmt.Printf("  %s %.2f", what, r.Open[what])
 	}
 	fmt.Printf("\ntraining graph by operator: %s\n\n", step.Profile)
-}
-
-// noise fills a picture with numbers like a normalised photograph's.
-func noise(v []float32) {
-	state := uint32(1)
-	for i := range v {
-		state = state*1664525 + 1013904223
-		v[i] = float32(state>>8)/(1<<23) - 1
-	}
 }
 
 func last(v []float64) float64 { return v[len(v)-1] }

@@ -2,36 +2,34 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/onnx/ort"
-	"github.com/relevit/relevit/pipeline/dataset"
 	"github.com/relevit/relevit/pipeline/picture"
 )
 
 // ExplainOptions say what Explain shows of which pictures.
 type ExplainOptions struct {
 	Model  string   // ONNX file with or without relevance, checkpoint, or run
+	After  string   // another, to see what has changed; may be empty
 	Inputs []string // pictures, and folders whose pictures are taken at any depth
 	Output string   // folder
 
-	Method  string  // "" or MethodRelevance
-	Target  string  // class to explain: an index or a name, TargetTop1 or "", TargetLabel
-	Classes string  // table of classes, for names and labels; empty: the run's, or the model's own names
-	Opacity float64 // of the map over the picture, 0 to 1
-	Batch   int     // pictures at once; 0: 8
-	Strict  bool    // a picture that can't be decoded is an error
-	Force   bool    // overwrite an explanation
+	Maps       MapOptions         // but for StartLayer
+	StartLayer *int               // first block of the rollouts and LeGrad; nil: the run's, or the first
+	Targets    []string           // classes to explain: indices or names, TargetTop1 (if none), "top5", TargetLabel
+	Classes    string             // table of classes, for names and labels; empty: the run's, or the model's own names
+	Opacity    float64            // of the map over the picture, 0 to 1
+	Colours    *picture.ColourMap // of overlays; nil: picture.Inferno
+	Sheet      bool               // also one PNG a picture with all its overlays side by side; always with After
 
-	StartLayer *int // first block of the rollout; nil: the run's, or the first
+	Batch      int  // pictures at once; 0: 8
+	Strict     bool // a picture that can't be decoded is an error
+	Force      bool // overwrite an explanation
 	Open       ModelOptions
 	ORT        ort.Options
 	OnStart    func(pictures int)     // once, before the first; may be nil
@@ -40,52 +38,79 @@ type ExplainOptions struct {
 	OnWarning  func(text string)      // may be nil
 }
 
-// MethodRelevance is the one method there is to explain a class by.
-const MethodRelevance = "relevance"
-
 // explanationName is the file in which Explain lists what it found.
 const explanationName = "explain.json"
 
-// Explanation is what Explain found and wrote, as in explain.json.
+// Explanation is what Explain found and wrote, as in explain.json. Where there
+// are several methods or targets, Method and Target are the first.
 type Explanation struct {
 	Model    string             `json:"model"`
+	After    string             `json:"after,omitempty"`
 	Method   string             `json:"method"`
+	Methods  []string           `json:"methods,omitempty"` // all, if several
 	Target   string             `json:"target"`
-	Size     [2]int             `json:"size"` // rows, columns of every map
+	Targets  []string           `json:"targets,omitempty"` // all, if several
+	Size     [2]int             `json:"size"`              // rows, columns of every map of Model
 	Output   string             `json:"output"`
 	Pictures []ExplainedPicture `json:"pictures"`
 	Skipped  []SkippedPicture   `json:"skipped,omitempty"`
 }
 
-// ExplainedPicture is one picture's classes and the files of its map, below the
-// folder of explain.json.
+// ExplainedPicture is one picture's classes and its maps. The model's first map
+// is told by the picture itself.
 type ExplainedPicture struct {
-	Picture  string        `json:"picture"`
-	Target   ScoredClass   `json:"target"`             // whose relevance it is
-	Top      []ScoredClass `json:"top"`                // the most probable, at most 5
-	Constant bool          `json:"constant,omitempty"` // the relevance is the same everywhere
-	Overlay  string        `json:"overlay"`            // 8-bit PNG: the picture as the model saw it, under the map
-	Map      string        `json:"map"`                // NumPy array (H,W) float32
-	MapPNG   string        `json:"map_png"`            // 16-bit PNG
+	Picture string `json:"picture"`
+	MapFiles
+	Top        []ScoredClass  `json:"top"`                   // the most probable, at most 5; none of a regression
+	TopAfter   []ScoredClass  `json:"top_after,omitempty"`   // by the other model
+	Value      *Number        `json:"value,omitempty"`       // a regression's output
+	ValueAfter *Number        `json:"value_after,omitempty"` // by the other model
+	Maps       []ExplainedMap `json:"maps,omitempty"`        // all, if several
+	Sheet      string         `json:"sheet,omitempty"`       // 8-bit PNG: the picture and its overlays
+}
+
+// ExplainedMap is one map of a picture.
+type ExplainedMap struct {
+	Model  string `json:"model"`
+	Method string `json:"method"`
+	MapFiles
+}
+
+// MapFiles are what is known of a map, and its files below the folder of
+// explain.json.
+type MapFiles struct {
+	Target         ScoredClass `json:"target"`                   // whose map it is
+	Constant       bool        `json:"constant,omitempty"`       // it is the same everywhere
+	Incompleteness *Number     `json:"incompleteness,omitempty"` // share of the logit's change that integrated gradients miss
+	Overlay        string      `json:"overlay"`                  // 8-bit PNG: the picture as the model saw it, under the map
+	Map            string      `json:"map"`                      // NumPy array (H,W) float32
+	MapPNG         string      `json:"map_png"`                  // 16-bit PNG
 }
 
 // ScoredClass is a class with its probability.
 type ScoredClass struct {
 	Class       int    `json:"class"`
 	Name        string `json:"name,omitempty"`
-	Probability Number `json:"probability"`
+	Probability Number `json:"probability"` // "NaN" for a regression's output
 }
 
-// Explain writes relevance maps of pictures: for each an overlay and the map
-// itself, and explain.json for all, also when it is interrupted; nothing where
-// none can be explained. Folders keep their structure. Pictures that can't be
-// decoded are left out and listed, unless opt.Strict.
+// Explain writes maps of pictures, by every method for every target and model:
+// for each an overlay and the map itself, and explain.json for all, also when it
+// is interrupted; nothing where none can be explained. Folders keep their
+// structure. Pictures that can't be decoded are left out and listed, unless
+// opt.Strict.
 func Explain(ctx context.Context, opt ExplainOptions) (*Explanation, error) {
-	if opt.Method != "" && opt.Method != MethodRelevance {
-		return nil, &configs.Error{Key: "method", Msg: fmt.Sprintf("there is no method %q to explain by; there is %s", opt.Method, MethodRelevance)}
+	if err := opt.Maps.defaults(); err != nil {
+		return nil, err
+	}
+	if opt.StartLayer != nil && !opt.Maps.has(MethodRelevance, MethodRollout, MethodLeGrad) {
+		return nil, &configs.Error{Key: "start-layer", Msg: fmt.Sprintf("only %s, %s and %s begin at a block", MethodRelevance, MethodRollout, MethodLeGrad)}
 	}
 	if opt.Batch < 1 {
 		opt.Batch = 8
+	}
+	if opt.Colours == nil {
+		opt.Colours = picture.Inferno
 	}
 	if err := Vacant(filepath.Join(opt.Output, explanationName), opt.Force); err != nil {
 		return nil, err
@@ -94,28 +119,18 @@ func Explain(ctx context.Context, opt ExplainOptions) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := openExplained(opt)
-	if err != nil {
-		return nil, err
+	r := &explaining{opt: opt, sitters: sitters}
+	defer r.close()
+	paths := []string{opt.Model}
+	if opt.After != "" {
+		paths = append(paths, opt.After)
 	}
-	m := e.model
-	for _, w := range m.Warnings {
-		opt.warn(opt.Model + ": " + w)
+	for _, path := range paths {
+		if err := r.open(path); err != nil {
+			return nil, err
+		}
 	}
-	targets, err := newTargets(m, opt.Target, e.classes)
-	if err != nil {
-		return nil, err
-	}
-	if err := targets.assign(sitters); err != nil {
-		return nil, err
-	}
-	x, err := NewExplainer(m, min(opt.Batch, len(sitters)), e.startLayer, opt.ORT)
-	if err != nil {
-		return nil, err
-	}
-	defer x.Close()
-	r := &explaining{opt: opt, explainer: x, sitters: sitters, names: targets.names, preprocess: m.Preprocess}
-	r.result = Explanation{Model: opt.Model, Method: MethodRelevance, Target: targets.text, Size: x.Size, Output: opt.Output, Pictures: []ExplainedPicture{}}
+	r.describe()
 	_, missing := os.Stat(opt.Output)
 	fresh := missing != nil
 	if err := os.MkdirAll(opt.Output, 0o777); err != nil {
@@ -140,74 +155,4 @@ func (o *ExplainOptions) warn(text string) {
 	if o.OnWarning != nil {
 		o.OnWarning(text)
 	}
-}
-
-// explaining is an Explain at work.
-type explaining struct {
-	opt        ExplainOptions
-	explainer  *Explainer
-	sitters    []sitter
-	names      []string // of the classes, nil where unknown
-	preprocess picture.Preprocess
-
-	mu     sync.Mutex
-	done   []*ExplainedPicture // by sitter; nil until written
-	result Explanation
-}
-
-// run explains batch after batch; goroutines write what one found while the
-// next is computed.
-func (r *explaining) run(ctx context.Context) error {
-	samples := make([]dataset.Sample, len(r.sitters))
-	for i, s := range r.sitters {
-		samples[i] = dataset.Sample{ID: s.name, ImagePath: s.path, Label: int(s.class)}
-	}
-	r.done = make([]*ExplainedPicture, len(samples))
-	left := &skips{told: r.opt.OnSkipped}
-	l, err := dataset.NewLoader(samples, dataset.Options{Batch: r.explainer.Batch, Slots: r.explainer.Slots(), Preprocess: r.preprocess,
-		Strict: r.opt.Strict, OnCorrupt: left.add})
-	if err != nil {
-		return err
-	}
-	if r.opt.OnStart != nil {
-		r.opt.OnStart(len(samples))
-	}
-	w := newWriters()
-	count := 0
-	err = r.explainer.Each(ctx, l, func(e Explained) error {
-		w.add(func() error { return r.write(e) })
-		return w.failed()
-	}, func(pictures int) {
-		count += pictures
-		if r.opt.OnProgress != nil {
-			r.opt.OnProgress(count, len(samples))
-		}
-	})
-	if closeErr := w.close(); err == nil || errors.Is(err, context.Canceled) && closeErr != nil {
-		err = closeErr
-	}
-	r.result.Skipped = left.sorted(samples)
-	switch {
-	case len(r.result.Skipped) == len(samples):
-		return &dataset.Error{Kind: dataset.ErrEmpty, Path: r.result.Skipped[0].Picture, Found: r.result.Skipped[0].Reason,
-			Advice: fmt.Sprintf("none of the %d pictures can be decoded", len(samples))}
-	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%w: %d of %d pictures are explained in %s", err, count, len(samples), r.opt.Output)
-	}
-	return err
-}
-
-// finish writes explain.json.
-func (r *explaining) finish() error {
-	for _, p := range r.done {
-		if p != nil {
-			r.result.Pictures = append(r.result.Pictures, *p)
-		}
-	}
-	return WriteFile(filepath.Join(r.opt.Output, explanationName), func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(r.result)
-	})
 }

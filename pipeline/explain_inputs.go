@@ -16,7 +16,6 @@ type sitter struct {
 	path   string // of the file
 	name   string // of what is written about it, with slashes, without suffix
 	folder string // the folder that it lies in, by its own name: its class
-	class  int64  // to explain; below zero for the predicted one
 }
 
 // listSitters lists pictures and the pictures in folders, at any depth, in

@@ -225,42 +225,48 @@ func (x *Explainer) explain(batch *dataset.Batch) ([]Explained, error) {
 	image := x.images[batch.Slot]
 	clear(x.target.Int64s())
 	copy(x.target.Int64s(), batch.Labels)
-	pixels, err := x.pixels(image)
+	scores, maps, err := x.run(image)
 	if err != nil {
 		return nil, err
 	}
-	if pixels != image {
-		defer pixels.Close()
-	}
-	out, err := x.session.Call(map[string]*ort.Buffer{x.ends.Image: pixels, x.ends.Target: x.target}, x.ends.Logits, x.ends.Map)
-	if err != nil {
-		return nil, err
-	}
-	defer out[x.ends.Logits].Close()
-	defer out[x.ends.Map].Close()
-	plane := x.Size[0] * x.Size[1]
-	scores, err := floats(out[x.ends.Logits])
-	if err != nil {
-		return nil, err
-	}
-	maps, err := floats(out[x.ends.Map])
-	if err != nil {
-		return nil, err
-	}
-	classes := len(scores) / x.Batch
-	if len(maps) != x.Batch*plane {
-		return nil, fmt.Errorf("output %s is %v, expected maps of %d pictures of %dx%d", x.ends.Map, out[x.ends.Map], x.Batch, x.Size[0], x.Size[1])
-	}
+	classes, plane := len(scores)/x.Batch, x.Size[0]*x.Size[1]
 	var list []Explained
 	for i := range batch.Count {
 		if batch.Replaced[i] {
 			continue
 		}
 		list = append(list, Explained{Sample: batch.Samples[i], Target: batch.Labels[i],
-			Scores: slices.Clone(scores[i*classes:][:classes]), Map: slices.Clone(maps[i*plane:][:plane]),
+			Scores: scores[i*classes:][:classes], Map: maps[i*plane:][:plane],
 			Image: slices.Clone(image.Float32s()[i*3*plane:][:3*plane])})
 	}
 	return list, nil
+}
+
+// run gives the scores (B,C) and maps (B,H,W) of a batch of images.
+func (x *Explainer) run(image *ort.Buffer) (scores, maps []float32, err error) {
+	pixels, err := x.pixels(image)
+	if err != nil {
+		return nil, nil, err
+	}
+	if pixels != image {
+		defer pixels.Close()
+	}
+	out, err := x.session.Call(map[string]*ort.Buffer{x.ends.Image: pixels, x.ends.Target: x.target}, x.ends.Logits, x.ends.Map)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer out[x.ends.Logits].Close()
+	defer out[x.ends.Map].Close()
+	if scores, err = floats(out[x.ends.Logits]); err != nil {
+		return nil, nil, err
+	}
+	if maps, err = floats(out[x.ends.Map]); err != nil {
+		return nil, nil, err
+	}
+	if len(maps) != x.Batch*x.Size[0]*x.Size[1] {
+		return nil, nil, fmt.Errorf("output %s is %v, expected maps of %d pictures of %dx%d", x.ends.Map, out[x.ends.Map], x.Batch, x.Size[0], x.Size[1])
+	}
+	return slices.Clone(scores), slices.Clone(maps), nil
 }
 
 // pixels is a batch in the type and the layout that the graph takes: the given

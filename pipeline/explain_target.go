@@ -3,6 +3,7 @@ package pipeline
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,34 +23,113 @@ const (
 // predicted is the class index that stands for the model's own prediction.
 const predicted = -1
 
-// targets tells the class to explain.
+// targets tells the classes to explain.
 type targets struct {
-	text    string // as stated
+	texts   []string // as stated
+	aims    []aim    // in that order
 	names   []string
 	table   *dataset.Classes // nil where none is given
 	classes int              // the model's; 0 unknown
-	fixed   int64            // class of every picture, unless text is TargetLabel
+	scalar  bool             // the model has one output, no classes
+}
+
+// aim is one class to explain of every picture.
+type aim struct {
+	rank  int   // among the model's predictions, from 1; 0: another
+	class int64 // where rank is 0, unless label
+	label bool  // the picture's own
+}
+
+// suffix tells the files of an aim that isn't the first from that one's.
+func (a aim) suffix() string {
+	switch {
+	case a.label:
+		return ".label"
+	case a.rank > 0:
+		return fmt.Sprint(".top", a.rank)
+	}
+	return fmt.Sprint(".class", a.class)
 }
 
 // newTargets reads the class to explain; table may be nil.
 func newTargets(m *Model, text string, table *dataset.Classes) (*targets, error) {
-	t := &targets{text: text, names: ClassNames(m.Source), table: table, fixed: predicted}
+	var texts []string
+	if text != "" {
+		texts = append(texts, text)
+	}
+	return readTargets(m, texts, table)
+}
+
+// readTargets reads the classes to explain, TargetTop1 where there are none.
+// Each text is one, or several with commas between them; table may be nil.
+func readTargets(m *Model, texts []string, table *dataset.Classes) (*targets, error) {
+	t := &targets{names: ClassNames(m.Source), table: table}
 	found, err := models.Find(m.Graph, m.Find)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
-	t.classes = int(found.Classes)
+	t.classes, t.scalar = int(found.Classes), found.Regression()
 	if t.table != nil {
 		t.names = t.table.Titles()
 	}
-	switch t.text {
-	case "":
-		t.text = TargetTop1
-	case TargetTop1, TargetLabel:
-	default:
-		t.fixed, err = t.class(t.text)
+	for _, text := range texts {
+		list := []string{text}
+		if t.named(text) < 0 { // a class's name may have commas
+			list = strings.Split(text, ",")
+		}
+		for _, one := range list {
+			t.texts = append(t.texts, strings.TrimSpace(one))
+		}
 	}
-	return t, err
+	if len(t.texts) == 0 {
+		t.texts = []string{TargetTop1}
+	}
+	if t.scalar {
+		return t, t.aimAtScalar()
+	}
+	for _, text := range t.texts {
+		aims, err := t.aimsAt(text)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range aims {
+			if slices.Contains(t.aims, a) {
+				return nil, &configs.Error{Msg: fmt.Sprintf("target %s is stated twice", text)}
+			}
+			t.aims = append(t.aims, a)
+		}
+	}
+	return t, nil
+}
+
+// aimAtScalar allows of a regression what stands for its only output.
+func (t *targets) aimAtScalar() error {
+	if len(t.texts) > 1 || t.texts[0] != TargetTop1 && t.texts[0] != "0" {
+		return &configs.Error{Msg: fmt.Sprintf("target %s: the model has one output and no classes, and that is what is explained; leave the target out", strings.Join(t.texts, ","))}
+	}
+	t.aims = []aim{{}}
+	return nil
+}
+
+// aimsAt reads one target.
+func (t *targets) aimsAt(text string) ([]aim, error) {
+	if text == TargetLabel {
+		return []aim{{label: true}}, nil
+	}
+	if number, ok := strings.CutPrefix(text, "top"); ok {
+		if n, err := strconv.Atoi(number); err == nil && n > 0 {
+			if t.classes > 0 && n > t.classes {
+				return nil, &configs.Error{Msg: fmt.Sprintf("target %s: the model has %d classes", text, t.classes)}
+			}
+			aims := make([]aim, n)
+			for i := range aims {
+				aims[i].rank = i + 1
+			}
+			return aims, nil
+		}
+	}
+	class, err := t.class(text)
+	return []aim{{class: class}}, err
 }
 
 // ClassNames lists the names of the classes that a model's metadata state, nil
@@ -107,13 +187,10 @@ func (t *targets) named(name string) int {
 	return found
 }
 
-// assign sets the class of every picture.
-func (t *targets) assign(list []sitter) error {
-	for i := range list {
-		list[i].class = t.fixed
-	}
-	if t.text != TargetLabel {
-		return nil
+// labels are the pictures' own classes, nil where none is to be explained.
+func (t *targets) labels(list []sitter) ([]int64, error) {
+	if !slices.Contains(t.aims, aim{label: true}) {
+		return nil, nil
 	}
 	folders := map[string]int{}
 	for _, s := range list {
@@ -124,29 +201,30 @@ func (t *targets) assign(list []sitter) error {
 	}
 	for folder, n := range folders {
 		if n < 0 || t.classes > 0 && n >= t.classes {
-			return t.rank(list, folders, folder)
+			var err error
+			if folders, err = t.rank(folders, folder); err != nil {
+				return nil, err
+			}
+			break
 		}
 	}
-	for i := range list {
-		list[i].class = int64(folders[list[i].folder])
+	out := make([]int64, len(list))
+	for i, s := range list {
+		out[i] = int64(folders[s.folder])
 	}
-	return nil
+	return out, nil
 }
 
 // rank numbers the folders in the order of their names, as training does, where
 // they are as many as the classes; unknown is one that names no class.
-func (t *targets) rank(list []sitter, folders map[string]int, unknown string) error {
+func (t *targets) rank(folders map[string]int, unknown string) (map[string]int, error) {
 	if t.table != nil || len(folders) != t.classes {
-		return &dataset.Error{Kind: dataset.ErrLabel, Path: unknown, Found: fmt.Sprintf("the folder's name is no class of the model, and there are %d folders for %d classes", len(folders), t.classes),
+		return nil, &dataset.Error{Kind: dataset.ErrLabel, Path: unknown, Found: fmt.Sprintf("the folder's name is no class of the model, and there are %d folders for %d classes", len(folders), t.classes),
 			Advice: "state a table of classes (class index, folder name, title), or explain top1"}
 	}
-	var sorted []string
-	for f := range folders {
-		sorted = append(sorted, f)
+	ranks := map[string]int{}
+	for i, f := range slices.Sorted(maps.Keys(folders)) {
+		ranks[f] = i
 	}
-	slices.Sort(sorted)
-	for i := range list {
-		list[i].class = int64(slices.Index(sorted, list[i].folder))
-	}
-	return nil
+	return ranks, nil
 }

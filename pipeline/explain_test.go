@@ -240,7 +240,7 @@ func (a *agreement) explainAgrees(model string, class int64) {
 	for target, labels := range map[string][]int64{TargetTop1: a.predicted(7), fmt.Sprint(class): slices.Repeat([]int64{class}, 7), TargetLabel: a.labels} {
 		_, want := a.traced(labels)
 		out := filepath.Join(a.TempDir(), "maps")
-		e, err := Explain(context.Background(), ExplainOptions{Model: model, Inputs: []string{a.pictures}, Output: out, Target: target, Batch: 3, Opacity: 0.5})
+		e, err := Explain(context.Background(), ExplainOptions{Model: model, Inputs: []string{a.pictures}, Output: out, Targets: []string{target}, Batch: 3, Opacity: 0.5})
 		if err != nil {
 			a.Fatal(err)
 		}
@@ -357,7 +357,7 @@ func TestExplainWorksWhereAGraphLeavesThingsOpen(t *testing.T) {
 	g.Outputs = slices.Insert(g.Outputs, 0, b.Named("logits_of_words", b.MatMul(words, b.Const(onnx.FloatTensor(make([]float32, 35), 5, 7)))))
 	g.Inputs[0].Shape[2], g.Inputs[0].Shape[3] = onnx.Dim{N: 1, Sym: "height"}, onnx.Dim{N: 1, Sym: "width"}
 	open := ModelOptions{Find: models.FindOptions{ImageSize: [2]int64{16, 24}}}
-	e, err := Explain(context.Background(), ExplainOptions{Model: saved(t, m), Inputs: []string{a.pictures}, Output: filepath.Join(t.TempDir(), "maps"), Target: "1", Open: open})
+	e, err := Explain(context.Background(), ExplainOptions{Model: saved(t, m), Inputs: []string{a.pictures}, Output: filepath.Join(t.TempDir(), "maps"), Targets: []string{"1"}, Open: open})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +384,7 @@ func TestExplainWritesWhatItSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	var began, ended int
-	opt := ExplainOptions{Model: saved(t, m), Inputs: []string{in}, Output: out, Target: TargetLabel, Batch: 2, Opacity: 0.5,
+	opt := ExplainOptions{Model: saved(t, m), Inputs: []string{in}, Output: out, Targets: []string{TargetLabel}, Batch: 2, Opacity: 0.5,
 		OnStart: func(n int) { began = n }, OnProgress: func(done, total int) { ended = done }}
 	e, err := Explain(context.Background(), opt)
 	if err != nil {
@@ -490,11 +490,11 @@ func TestExplainRefusesWhatCannotWork(t *testing.T) {
 		opt  ExplainOptions
 		code int
 	}{
-		"no method \"rollout\"":              {ExplainOptions{Method: "rollout"}, 2},
-		"target 5: the model's classes":      {ExplainOptions{Target: "5"}, 2},
-		"target -1: the model's classes":     {ExplainOptions{Target: "-1"}, 2},
-		"state a table of classes":           {ExplainOptions{Target: "tabby"}, 2},
-		"no class of the model":              {ExplainOptions{Target: TargetLabel}, 3},
+		"no method \"lime\"":                 {ExplainOptions{Maps: MapOptions{Methods: []string{"lime"}}}, 2},
+		"target 5: the model's classes":      {ExplainOptions{Targets: []string{"5"}}, 2},
+		"target -1: the model's classes":     {ExplainOptions{Targets: []string{"-1"}}, 2},
+		"state a table of classes":           {ExplainOptions{Targets: []string{"tabby"}}, 2},
+		"no class of the model":              {ExplainOptions{Targets: []string{TargetLabel}}, 3},
 		"there is no such file":              {ExplainOptions{Inputs: []string{"nowhere"}}, 3},
 		"no image files in it":               {ExplainOptions{Inputs: []string{t.TempDir()}}, 3},
 		"none of the 3 pictures":             {ExplainOptions{Inputs: []string{broken}}, 3},

@@ -2,12 +2,10 @@ package pipeline
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"image"
-	"image/color"
-	"image/png"
 	"io"
 	"math"
 	"os"
@@ -21,38 +19,110 @@ import (
 )
 
 // write stores what was found of one picture.
-func (r *explaining) write(e Explained) error {
-	s := r.sitters[e.Sample]
-	p := &ExplainedPicture{Picture: s.path, Overlay: s.name + ".overlay.png", Map: s.name + ".npy", MapPNG: s.name + ".map.png",
-		Constant: slices.Max(e.Map) == 0}
-	p.Top, p.Target = r.score(e)
+func (r *explaining) write(found *portrait) error {
+	s := r.sitters[found.sitter]
+	p := &ExplainedPicture{Picture: s.path, Top: []ScoredClass{}}
 	dir := filepath.Join(r.opt.Output, filepath.FromSlash(path.Dir(s.name)))
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("writing the map of %s: %w", s.path, err)
 	}
-	at := func(name string) string { return filepath.Join(r.opt.Output, filepath.FromSlash(name)) }
-	seen, err := picture.FromTensor(e.Image, r.preprocess)
-	if err != nil {
-		return err
+	seen := make([]*picture.RGB, len(r.views))
+	for i, preprocess := range r.views {
+		var err error
+		if seen[i], err = picture.FromTensor(found.images[i], preprocess); err != nil {
+			return err
+		}
 	}
-	relevance := &picture.Gray{W: r.explainer.Size[1], H: r.explainer.Size[0], Pix: e.Map}
-	overlay, err := picture.Overlay(seen, relevance, r.opt.Opacity)
-	if err != nil {
-		return err
+	probable := make([][]float64, len(r.models))
+	for m, w := range r.models {
+		probable[m] = probabilities(found.scores[m])
+		r.score(p, m, w.targets, probable[m], found.scores[m])
 	}
-	if err := writeMap(at(p.Overlay), overlay.WritePNG); err != nil {
-		return err
+	var panels []panel
+	for i, one := range found.maps {
+		w := r.models[one.model]
+		overlay, files, err := r.writeOne(seen[w.view], one, s.name, w)
+		if err != nil {
+			return err
+		}
+		files.Target = w.targets.scored(one.class, probable[one.model])
+		if i == 0 {
+			p.MapFiles = *files
+		}
+		if len(found.maps) > 1 {
+			p.Maps = append(p.Maps, ExplainedMap{Model: w.path, Method: one.method, MapFiles: *files})
+		}
+		panels = append(panels, panel{portrayal: one, overlay: overlay, target: files.Target})
 	}
-	if err := writeMap(at(p.Map), func(w io.Writer) error { return writeNumPy(w, e.Map, relevance.H, relevance.W) }); err != nil {
-		return err
-	}
-	if err := writeMap(at(p.MapPNG), func(w io.Writer) error { return writePNG16(w, relevance) }); err != nil {
-		return err
+	if r.opt.Sheet || len(r.models) > 1 {
+		p.Sheet = s.name + ".sheet.png"
+		sheet, err := r.sheet(seen[0], panels)
+		if err != nil {
+			return err
+		}
+		if err := writeMap(r.at(p.Sheet), sheet.WritePNG); err != nil {
+			return err
+		}
 	}
 	r.mu.Lock()
-	r.done[e.Sample] = p
+	r.done[found.sitter] = p
 	r.mu.Unlock()
 	return nil
+}
+
+// at is where a file of the output lies.
+func (r *explaining) at(name string) string {
+	return filepath.Join(r.opt.Output, filepath.FromSlash(name))
+}
+
+// writeOne writes a map's files. The first of a picture have its own name; of
+// others the name tells in what they differ.
+func (r *explaining) writeOne(seen *picture.RGB, one portrayal, name string, w *witness) (*picture.RGB, *MapFiles, error) {
+	if one.model > 0 {
+		name += ".after"
+	}
+	if one.method != r.opt.Maps.Methods[0] {
+		name += "." + one.method
+	}
+	if one.aim > 0 {
+		name += w.targets.aims[one.aim].suffix()
+	}
+	files := &MapFiles{Overlay: name + ".overlay.png", Map: name + ".npy", MapPNG: name + ".map.png",
+		Constant: slices.Max(one.values) == 0, Incompleteness: one.missed}
+	m := &picture.Gray{W: w.mapper.Size[1], H: w.mapper.Size[0], Pix: one.values}
+	overlay, err := r.opt.Colours.Overlay(seen, shown(m, one.method), r.opt.Opacity)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := writeMap(r.at(files.Overlay), overlay.WritePNG); err != nil {
+		return nil, nil, err
+	}
+	if err := writeMap(r.at(files.Map), func(w io.Writer) error { return writeNumPy(w, one.values, m.H, m.W) }); err != nil {
+		return nil, nil, err
+	}
+	return overlay, files, writeMap(r.at(files.MapPNG), m.WritePNG16)
+}
+
+// shownShare of a map of pixels is shown by all colours; the rest, a few pixels
+// that would leave all others dark, by the last one. Smilkov et al.'s code shows
+// gradients so.
+const shownShare = 0.99
+
+// shown is a map as overlays show it.
+func shown(m *picture.Gray, method string) *picture.Gray {
+	if !overPixels(method) {
+		return m
+	}
+	sorted := slices.Sorted(slices.Values(m.Pix))
+	top := sorted[int(shownShare*float64(len(sorted)-1))]
+	if top <= 0 {
+		return m
+	}
+	out := &picture.Gray{W: m.W, H: m.H, Pix: make([]float32, len(m.Pix))}
+	for i, v := range m.Pix {
+		out.Pix[i] = min(v/top, 1)
+	}
+	return out
 }
 
 // writeMap writes one of many files. It isn't synced, which would take longer
@@ -73,39 +143,43 @@ func writeMap(path string, write func(io.Writer) error) error {
 // topClasses is how many classes are listed of a picture.
 const topClasses = 5
 
-// score lists the most probable classes, and the one that was explained.
-func (r *explaining) score(e Explained) (top []ScoredClass, target ScoredClass) {
-	p := probabilities(e.Scores)
-	class := func(i int) ScoredClass {
-		c := ScoredClass{Class: i, Probability: Number(math.NaN())}
-		if i < len(p) {
-			c.Probability = Number(p[i])
-		}
-		if i < len(r.names) {
-			c.Name = r.names[i]
-		}
-		return c
+// score lists the most probable classes by the m-th model, or its one output.
+func (r *explaining) score(p *ExplainedPicture, m int, t *targets, probable []float64, scores []float32) {
+	top, value := &p.Top, &p.Value
+	if m > 0 {
+		top, value = &p.TopAfter, &p.ValueAfter
 	}
-	order := make([]int, len(p))
+	if t.scalar {
+		v := Number(scores[0])
+		*value = &v
+		return
+	}
+	for _, i := range ranked(scores)[:min(topClasses, len(scores))] {
+		*top = append(*top, t.scored(i, probable))
+	}
+}
+
+// scored is a class with its name and probability.
+func (t *targets) scored(class int, probable []float64) ScoredClass {
+	c := ScoredClass{Class: class, Probability: Number(math.NaN())}
+	if class < len(probable) && !t.scalar {
+		c.Probability = Number(probable[class])
+	}
+	if class < len(t.names) {
+		c.Name = t.names[class]
+	}
+	return c
+}
+
+// ranked lists classes from the largest score to the smallest, the first of
+// equals before others.
+func ranked(scores []float32) []int {
+	order := make([]int, len(scores))
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case p[a] > p[b]:
-			return -1
-		case p[a] < p[b]:
-			return 1
-		}
-		return 0
-	})
-	for _, i := range order[:min(topClasses, len(order))] {
-		top = append(top, class(i))
-	}
-	if e.Target < 0 {
-		return top, class(top1(e.Scores))
-	}
-	return top, class(int(e.Target))
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
+	return order
 }
 
 // probabilities is the softmax of scores (C), or the scores themselves where
@@ -145,15 +219,6 @@ func writeNumPy(w io.Writer, v []float32, rows, columns int) error {
 		return err
 	}
 	return binary.Write(w, binary.LittleEndian, v)
-}
-
-// writePNG16 writes values in [0,1] as grey levels of 16 bits.
-func writePNG16(w io.Writer, m *picture.Gray) error {
-	gray := image.NewGray16(image.Rect(0, 0, m.W, m.H))
-	for i, v := range m.Pix {
-		gray.SetGray16(i%m.W, i/m.W, color.Gray16{Y: uint16(math.Round(math.MaxUint16 * float64(min(max(v, 0), 1))))})
-	}
-	return png.Encode(w, gray)
 }
 
 // writers run jobs on as many goroutines as there are processors.

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"image"
 	"image/png"
@@ -9,7 +10,22 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 )
+
+// quick compresses an overlay of 224x224 in an eighth of the usual time, by
+// which explaining pictures would be limited.
+var quick = png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: &buffers{}}
+
+// buffers keeps the memory of encoders.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() *png.EncoderBuffer {
+	e, _ := b.pool.Get().(*png.EncoderBuffer)
+	return e
+}
+
+func (b *buffers) Put(e *png.EncoderBuffer) { b.pool.Put(e) }
 
 // WritePNG encodes p.
 func (p *RGB) WritePNG(w io.Writer) error {
@@ -18,7 +34,16 @@ func (p *RGB) WritePNG(w io.Writer) error {
 		o := rgba.Pix[4*i : 4*i+4]
 		o[0], o[1], o[2], o[3] = p.Pix[3*i], p.Pix[3*i+1], p.Pix[3*i+2], 255
 	}
-	return png.Encode(w, rgba)
+	return quick.Encode(w, rgba)
+}
+
+// WritePNG16 encodes m in 16 bits of grey.
+func (m *Gray) WritePNG16(w io.Writer) error {
+	gray := image.NewGray16(image.Rect(0, 0, m.W, m.H))
+	for i, v := range m.Pix {
+		binary.BigEndian.PutUint16(gray.Pix[2*i:], uint16(math.Round(math.MaxUint16*float64(min(max(v, 0), 1)))))
+	}
+	return quick.Encode(w, gray)
 }
 
 // WritePNG encodes m as an 8-bit mask, 0 to 255.
