@@ -209,7 +209,7 @@ type bench struct {
 	graphs    *Graphs
 	stepper   *Stepper
 	evaluator *Evaluator
-	explainer *Explainer
+	explainer *explainer
 	in        Inputs
 	updates   int64
 	r         measured
@@ -254,11 +254,9 @@ func (b *bench) openStepper(order gradients.Order, opt ort.Options) {
 
 // openExplainer opens the model that --with-relevance writes.
 func (b *bench) openExplainer() {
-	b.open("relevance session", func() (err error) { b.explainer, err = NewExplainer(b.model, benchBatch, 0, ort.Options{}); return err })
-	b.Cleanup(b.explainer.Close)
-	for _, image := range b.explainer.images {
-		noise(image.Float32s())
-	}
+	b.open("relevance session", func() (err error) { b.explainer, err = newExplainer(b.model, benchBatch, 0, ort.Options{}); return err })
+	b.Cleanup(b.explainer.close)
+	noise(b.explainer.image.Float32s())
 	for i := range b.explainer.target.Int64s() {
 		b.explainer.target.Int64s()[i] = predicted
 	}
@@ -267,7 +265,7 @@ func (b *bench) openExplainer() {
 // explain runs a batch as any user of the file would.
 func (b *bench) explain() error {
 	x := b.explainer
-	out, err := x.session.Call(map[string]*ort.Buffer{x.ends.Image: x.images[0], x.ends.Target: x.target}, x.ends.Logits, x.ends.Map)
+	out, err := x.session.Call(map[string]*ort.Buffer{x.ends.Image: x.image, x.ends.Target: x.target}, x.ends.Logits, x.ends.Map)
 	for _, v := range out {
 		v.Close()
 	}

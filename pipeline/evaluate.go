@@ -184,8 +184,8 @@ func (r *evaluating) close() {
 		if c.predictor != nil {
 			c.predictor.Close()
 		}
-		if c.mapper != nil {
-			c.mapper.close()
+		if c.mapper.Mapper != nil {
+			c.mapper.Close()
 		}
 	}
 	if r.set != nil {
@@ -248,7 +248,7 @@ func (r *evaluating) ready(c *contender) error {
 	batch := min(r.opt.Batch, len(r.set.Samples))
 	if r.maps() {
 		var err error
-		if c.mapper, err = newMapper(c.model, batch, c.startLayer, r.opt.ORT); err != nil {
+		if c.mapper, err = newMapper(c.model, batch, c.startLayer, r.method(), r.opt.ORT); err != nil {
 			return err
 		}
 	}
@@ -324,7 +324,7 @@ func (r *evaluating) batches(ctx context.Context, l *dataset.Loader) error {
 			if err := r.predict(c, l, batch); err != nil {
 				return err
 			}
-			if err := r.appraise(c, l, batch); err != nil {
+			if err := r.appraise(ctx, c, l, batch); err != nil {
 				return err
 			}
 			if err := r.predictVaried(c, l, batch); err != nil {

@@ -1,12 +1,10 @@
 package pipeline
 
 import (
-	"fmt"
+	"context"
 	"slices"
 
-	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/onnx/ort"
-	"github.com/relevit/relevit/pipeline/dataset"
 )
 
 // mapBatch is for how many pictures at once maps are computed, which takes a
@@ -15,46 +13,27 @@ const mapBatch = 8
 
 // mapper explains predictions by one method.
 type mapper struct {
-	size      [2]int // rows, columns
-	explainer *Explainer
+	*Mapper
 }
 
-// checkMethod says whether predictions can be explained by a method.
-func checkMethod(method string) error {
-	if method != "" && method != MethodRelevance {
-		return &configs.Error{Key: "method", Msg: fmt.Sprintf("there is no method %q to explain by; there is %s", method, MethodRelevance)}
-	}
-	return nil
+func newMapper(m *Model, batch, startLayer int, method string, opt ort.Options) (mapper, error) {
+	x, err := NewMapper(m, min(batch, mapBatch), MapOptions{Methods: []string{method}, StartLayer: startLayer}, opt)
+	return mapper{x}, err
 }
 
-func newMapper(m *Model, batch, startLayer int, opt ort.Options) (*mapper, error) {
-	x, err := NewExplainer(m, min(batch, mapBatch), startLayer, opt)
-	if err != nil {
-		return nil, err
-	}
-	return &mapper{size: x.Size, explainer: x}, nil
-}
-
-// run explains the predictions for count pictures (count,3,H,W), any number of
-// them, and calls f with each one's scores (C) and map (H,W), which are f's to
-// keep.
-func (x *mapper) run(images []float32, count int, f func(i int, scores, relevance []float32) error) error {
-	values, to := 3*x.size[0]*x.size[1], x.explainer.images[0].Float32s()
-	for start := 0; start < count; start += x.explainer.Batch {
-		n := min(x.explainer.Batch, count-start)
-		clear(to[copy(to, images[start*values:][:n*values]):])
-		found, err := x.explainer.explain(&dataset.Batch{Count: n, Labels: slices.Repeat([]int64{predicted}, n),
-			Samples: make([]int, n), Replaced: make([]bool, n)})
-		if err != nil {
+// predictions explains the predictions for count pictures (count,3,H,W), any
+// number of them, and calls f with each one's scores (C) and map (H,W), which
+// are f's to keep.
+func (x mapper) predictions(ctx context.Context, images []float32, count int, f func(i int, scores, relevance []float32)) error {
+	values := 3 * x.Size[0] * x.Size[1]
+	for start := 0; start < count; start += x.Batch {
+		n := min(x.Batch, count-start)
+		if err := x.Run(ctx, images[start*values:], slices.Repeat([]int64{predicted}, n)); err != nil {
 			return err
 		}
-		for i, e := range found {
-			if err := f(start+i, e.Scores, e.Map); err != nil {
-				return err
-			}
+		for i := range n {
+			f(start+i, slices.Clone(x.Scores(i)), slices.Clone(x.Map(x.Methods[0], i)))
 		}
 	}
 	return nil
 }
-
-func (x *mapper) close() { x.explainer.Close() }

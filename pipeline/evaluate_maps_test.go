@@ -137,31 +137,37 @@ func TestMapsAreMeasuredOnWholePicturesAgainstTheirMasks(t *testing.T) {
 		for i := range samples {
 			samples[i].Label = predicted
 		}
-		x, err := NewExplainer(m, len(samples), 0, ort.Options{})
+		x, err := NewMapper(m, len(samples), MapOptions{}, ort.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := dataset.NewLoader(samples, dataset.Options{Batch: len(samples), Preprocess: p, Slots: x.Slots()})
+		l, err := dataset.NewLoader(samples, dataset.Options{Batch: len(samples), Preprocess: p})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var total metrics.Segmentations
 		share, pointing := 0.0, 0.0
-		err = x.Each(context.Background(), l, func(e Explained) error {
-			mask, err := picture.ReadMask(samples[e.Sample].MaskPath, picture.MaskOptions{})
-			if err != nil {
+		err = eachBatch(context.Background(), l, func(batch *dataset.Batch) error {
+			if err := x.Run(context.Background(), l.View(batch, 0), batch.Labels); err != nil {
 				return err
 			}
-			hard := make([]float32, len(e.Map))
-			if err := new(picture.Transformer).HardMask(hard, mask, p.EvalGeometry(mask.W, mask.H)); err != nil {
-				return err
+			for i, at := range batch.Samples {
+				mask, err := picture.ReadMask(samples[at].MaskPath, picture.MaskOptions{})
+				if err != nil {
+					return err
+				}
+				relevance := x.Map(MethodRelevance, i)
+				hard := make([]float32, len(relevance))
+				if err := new(picture.Transformer).HardMask(hard, mask, p.EvalGeometry(mask.W, mask.H)); err != nil {
+					return err
+				}
+				order := metrics.Order(relevance)
+				total.Add(metrics.Segment(relevance, hard, order))
+				share += metrics.ForegroundShare(relevance, hard) / 5
+				pointing += metrics.Pointing(relevance, hard, order) / 5
 			}
-			order := metrics.Order(e.Map)
-			total.Add(metrics.Segment(e.Map, hard, order))
-			share += metrics.ForegroundShare(e.Map, hard) / 5
-			pointing += metrics.Pointing(e.Map, hard, order) / 5
 			return nil
-		}, func(int) {})
+		})
 		x.Close()
 		if err != nil {
 			t.Fatal(err)

@@ -29,7 +29,10 @@ func (o *EvaluateOptions) checkMeasures() error {
 			return &configs.Error{Key: "measure", Msg: fmt.Sprintf("there is no measure %q; there are %s", m, strings.Join(Measures(), ", "))}
 		}
 	}
-	return checkMethod(o.Method)
+	if o.Method != "" && !slices.Contains(Methods(), o.Method) {
+		return &configs.Error{Key: "method", Msg: fmt.Sprintf("there is no method %q to explain by; there are %s", o.Method, strings.Join(Methods(), ", "))}
+	}
+	return nil
 }
 
 // settleMeasures chooses what is measured where nothing is stated, and checks

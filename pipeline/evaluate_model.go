@@ -22,7 +22,7 @@ type contender struct {
 
 	startLayer int         // first block of the rollout
 	whole      int         // the loader's view in which pictures are explained
-	mapper     *mapper     // nil where nothing is explained
+	mapper     mapper      // nil where nothing is explained
 	appraisals []appraisal // in the loader's order
 	sampled    []float32   // (pictures,3,H,W) to compare maps on
 	varied     []varied    // of those that pictures for MeasureBackground were made of

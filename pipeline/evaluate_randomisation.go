@@ -71,15 +71,12 @@ func (r *evaluating) randomise(ctx context.Context, c *contender) (*Randomisatio
 		return nil, nil
 	}
 	maps := func() (out [][]float32, err error) {
-		x, err := newMapper(m, count, e.startLayer, r.opt.ORT)
+		x, err := newMapper(m, count, e.startLayer, r.method(), r.opt.ORT)
 		if err != nil {
 			return nil, err
 		}
-		defer x.close()
-		return out, x.run(c.sampled, count, func(_ int, _, relevance []float32) error {
-			out = append(out, relevance)
-			return nil
-		})
+		defer x.Close()
+		return out, x.predictions(ctx, c.sampled, count, func(_ int, _, relevance []float32) { out = append(out, relevance) })
 	}
 	learned, err := maps()
 	if err != nil {

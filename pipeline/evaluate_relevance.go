@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"math"
 	"slices"
 
@@ -83,7 +84,7 @@ func (r *evaluating) explained(batch *dataset.Batch) (places []int) {
 }
 
 // appraise explains a batch's pictures by a model and measures the maps.
-func (r *evaluating) appraise(c *contender, l *dataset.Loader, batch *dataset.Batch) error {
+func (r *evaluating) appraise(ctx context.Context, c *contender, l *dataset.Loader, batch *dataset.Batch) error {
 	if !r.maps() {
 		return nil
 	}
@@ -99,10 +100,7 @@ func (r *evaluating) appraise(c *contender, l *dataset.Loader, batch *dataset.Ba
 		images = append(images, view[at*3*plane:][:3*plane]...)
 	}
 	scores, maps := make([][]float32, len(places)), make([][]float32, len(places))
-	err := c.mapper.run(images, len(places), func(i int, s, m []float32) error {
-		scores[i], maps[i] = s, m
-		return nil
-	})
+	err := c.mapper.predictions(ctx, images, len(places), func(i int, s, m []float32) { scores[i], maps[i] = s, m })
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ type Mapper struct {
 	Classes int
 	Methods []string
 
-	own    *Explainer   // of a file with relevance; the others are nil then
+	own    *explainer   // of a file with relevance; the others are nil then
 	graph  *ort.Session // logits and the maps of one backward pass
 	image  *ort.Buffer  // (B,3,H,W)
 	target *ort.Buffer  // (B)
@@ -87,10 +87,10 @@ func (x *Mapper) openOwn(m *Model, batch int, o MapOptions, opt ort.Options) (er
 		return &models.Error{Usage: true, Path: m.Path, Problem: fmt.Sprintf("the file computes its own relevance map, which is all that it can be explained by: %s can't be derived from it", notRelevance(o.Methods)),
 			Advice: "give the model that it was exported from"}
 	}
-	if x.own, err = NewExplainer(m, batch, o.StartLayer, opt); err != nil {
+	if x.own, err = newExplainer(m, batch, o.StartLayer, opt); err != nil {
 		return err
 	}
-	x.Batch, x.Size = x.own.Batch, x.own.Size
+	x.Batch, x.Size = x.own.batch, x.own.size
 	return nil
 }
 
@@ -165,9 +165,9 @@ func (x *Mapper) Run(ctx context.Context, images []float32, classes []int64) err
 // runOwn runs a file with relevance.
 func (x *Mapper) runOwn(images []float32, classes []int64) (err error) {
 	clear(x.own.target.Int64s()[copy(x.own.target.Int64s(), classes):])
-	to := x.own.images[0].Float32s()
+	to := x.own.image.Float32s()
 	clear(to[copy(to, images[:len(classes)*3*x.Size[0]*x.Size[1]]):])
-	x.scores, x.maps[MethodRelevance], err = x.own.run(x.own.images[0])
+	x.scores, x.maps[MethodRelevance], err = x.own.run()
 	x.Classes = len(x.scores) / x.Batch
 	return err
 }
@@ -194,7 +194,7 @@ func (x *Mapper) Incompleteness(method string, i int) (e float64, ok bool) {
 // Close frees the sessions and their memory.
 func (x *Mapper) Close() {
 	if x.own != nil {
-		x.own.Close()
+		x.own.close()
 	}
 	if x.graph != nil {
 		x.graph.Close()

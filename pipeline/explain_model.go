@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -84,31 +83,22 @@ func openTrained(run *Run, o ModelOptions) (*Model, error) {
 	return m, err
 }
 
-// Explainer computes relevance maps by a model with relevance: the one that
+// explainer computes relevance maps by a model with relevance: the one that
 // WithRelevance makes of a model, or a file that is one.
-type Explainer struct {
-	Batch int
-	Size  [2]int // rows, columns of the image
+type explainer struct {
+	batch int
+	size  [2]int // rows, columns of the image
 
 	ends    RelevanceEnds
 	session *ort.Session
-	image   ort.Port      // (B,3,H,W) or (B,H,W,3) of any float type
-	images  []*ort.Buffer // (B,3,H,W) float32, one for each batch in flight
-	target  *ort.Buffer   // (B)
+	port    ort.Port    // (B,3,H,W) or (B,H,W,3) of any float type
+	image   *ort.Buffer // (B,3,H,W) float32
+	target  *ort.Buffer // (B)
 }
 
-// Explained is what an Explainer says of one picture.
-type Explained struct {
-	Sample int       // index in the loader's list
-	Target int64     // as asked for: below zero for the predicted class
-	Scores []float32 // (C): the model's output
-	Map    []float32 // (H,W) in [0,1]; all zero where the relevance is the same everywhere
-	Image  []float32 // (3,H,W), normalised
-}
-
-// NewExplainer derives what the model doesn't have and opens a session. A model
+// newExplainer derives what the model doesn't have and opens a session. A model
 // of fixed batch size is run at that size, any other at the given one.
-func NewExplainer(m *Model, batch, startLayer int, opt ort.Options) (*Explainer, error) {
+func newExplainer(m *Model, batch, startLayer int, opt ort.Options) (*explainer, error) {
 	source, ends, err := m.withRelevance(RelevanceOptions{StartLayer: startLayer})
 	if err != nil {
 		return nil, err
@@ -116,7 +106,7 @@ func NewExplainer(m *Model, batch, startLayer int, opt ort.Options) (*Explainer,
 	if err := opt.Load(); err != nil {
 		return nil, err
 	}
-	x := &Explainer{Batch: batch, Size: m.Preprocess.Size, ends: ends}
+	x := &explainer{batch: batch, size: m.Preprocess.Size, ends: ends}
 	reduced := *source
 	reduced.Graph = onlyEnds(source.Graph, ends)
 	opt.Name = m.Path
@@ -124,7 +114,7 @@ func NewExplainer(m *Model, batch, startLayer int, opt ort.Options) (*Explainer,
 		return nil, err
 	}
 	if err := x.allocate(); err != nil {
-		x.Close()
+		x.close()
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
 	return x, nil
@@ -171,84 +161,30 @@ func openModel(m *onnx.Model, opt ort.Options) (*ort.Session, error) {
 }
 
 // allocate makes the buffers for a batch of the session's size.
-func (x *Explainer) allocate() (err error) {
+func (x *explainer) allocate() (err error) {
 	ports := x.session.Inputs()
 	i := slices.IndexFunc(ports, func(p ort.Port) bool { return p.Name == x.ends.Image })
 	if i < 0 || len(ports[i].Shape) != 4 {
 		return fmt.Errorf("the graph has no picture input %s", x.ends.Image)
 	}
-	x.image = ports[i]
-	if d := x.image.Shape[0]; d.Known() {
-		x.Batch = int(d.N)
+	x.port = ports[i]
+	if d := x.port.Shape[0]; d.Known() {
+		x.batch = int(d.N)
 	}
-	for range 2 {
-		b, err := ort.NewBuffer(onnx.Float, int64(x.Batch), 3, int64(x.Size[0]), int64(x.Size[1]))
-		if err != nil {
-			return err
-		}
-		x.images = append(x.images, b)
+	if x.image, err = ort.NewBuffer(onnx.Float, int64(x.batch), 3, int64(x.size[0]), int64(x.size[1])); err != nil {
+		return err
 	}
-	x.target, err = ort.NewBuffer(onnx.Int64, int64(x.Batch))
+	x.target, err = ort.NewBuffer(onnx.Int64, int64(x.batch))
 	return err
 }
 
-// Slots is the memory that a loader fills; its labels are the targets.
-func (x *Explainer) Slots() []dataset.Slot {
-	var out []dataset.Slot
-	for _, b := range x.images {
-		out = append(out, dataset.Slot{Images: b.Float32s(), Labels: make([]int64, x.Batch)})
-	}
-	return out
-}
-
-// Each explains every sample of a loader that fills the explainer's slots, in
-// the loader's order. What f gets is its own to keep. after hears how many
-// pictures of the list each batch held. Corrupt pictures are left out.
-func (x *Explainer) Each(ctx context.Context, l *dataset.Loader, f func(Explained) error, after func(pictures int)) error {
-	return eachBatch(ctx, l, func(batch *dataset.Batch) error {
-		found, err := x.explain(batch)
-		if err != nil {
-			return err
-		}
-		for _, e := range found {
-			if err := f(e); err != nil {
-				return err
-			}
-		}
-		after(batch.Count)
-		return nil
-	})
-}
-
-// explain runs the model on a batch.
-func (x *Explainer) explain(batch *dataset.Batch) ([]Explained, error) {
-	image := x.images[batch.Slot]
-	clear(x.target.Int64s())
-	copy(x.target.Int64s(), batch.Labels)
-	scores, maps, err := x.run(image)
-	if err != nil {
-		return nil, err
-	}
-	classes, plane := len(scores)/x.Batch, x.Size[0]*x.Size[1]
-	var list []Explained
-	for i := range batch.Count {
-		if batch.Replaced[i] {
-			continue
-		}
-		list = append(list, Explained{Sample: batch.Samples[i], Target: batch.Labels[i],
-			Scores: scores[i*classes:][:classes], Map: maps[i*plane:][:plane],
-			Image: slices.Clone(image.Float32s()[i*3*plane:][:3*plane])})
-	}
-	return list, nil
-}
-
-// run gives the scores (B,C) and maps (B,H,W) of a batch of images.
-func (x *Explainer) run(image *ort.Buffer) (scores, maps []float32, err error) {
-	pixels, err := x.pixels(image)
+// run gives the scores (B,C) and maps (B,H,W) of the image and target buffers.
+func (x *explainer) run() (scores, maps []float32, err error) {
+	pixels, err := x.pixels()
 	if err != nil {
 		return nil, nil, err
 	}
-	if pixels != image {
+	if pixels != x.image {
 		defer pixels.Close()
 	}
 	out, err := x.session.Call(map[string]*ort.Buffer{x.ends.Image: pixels, x.ends.Target: x.target}, x.ends.Logits, x.ends.Map)
@@ -263,24 +199,24 @@ func (x *Explainer) run(image *ort.Buffer) (scores, maps []float32, err error) {
 	if maps, err = floats(out[x.ends.Map]); err != nil {
 		return nil, nil, err
 	}
-	if len(maps) != x.Batch*x.Size[0]*x.Size[1] {
-		return nil, nil, fmt.Errorf("output %s is %v, expected maps of %d pictures of %dx%d", x.ends.Map, out[x.ends.Map], x.Batch, x.Size[0], x.Size[1])
+	if len(maps) != x.batch*x.size[0]*x.size[1] {
+		return nil, nil, fmt.Errorf("output %s is %v, expected maps of %d pictures of %dx%d", x.ends.Map, out[x.ends.Map], x.batch, x.size[0], x.size[1])
 	}
 	return slices.Clone(scores), slices.Clone(maps), nil
 }
 
-// pixels is a batch in the type and the layout that the graph takes: the given
+// pixels is the image in the type and the layout that the graph takes: its
 // buffer, or a copy.
-func (x *Explainer) pixels(image *ort.Buffer) (*ort.Buffer, error) {
-	last := !x.image.Shape[1].Is(3) && x.image.Shape[3].Is(3)
-	if !last && x.image.Type == onnx.Float {
-		return image, nil
+func (x *explainer) pixels() (*ort.Buffer, error) {
+	last := !x.port.Shape[1].Is(3) && x.port.Shape[3].Is(3)
+	if !last && x.port.Type == onnx.Float {
+		return x.image, nil
 	}
-	values, shape := image.Float32s(), image.Shape()
+	values, shape := x.image.Float32s(), x.image.Shape()
 	if last {
 		values, shape = channelsBehind(values, shape), []int64{shape[0], shape[2], shape[3], shape[1]}
 	}
-	t, err := onnx.FloatTensor(values, shape...).As(x.image.Type)
+	t, err := onnx.FloatTensor(values, shape...).As(x.port.Type)
 	if err != nil {
 		return nil, fmt.Errorf("input %s: %w", x.ends.Image, err)
 	}
@@ -309,10 +245,12 @@ func floats(b *ort.Buffer) ([]float32, error) {
 	return t.Float32s()
 }
 
-// Close frees the session and its memory.
-func (x *Explainer) Close() {
+// close frees the session and its memory.
+func (x *explainer) close() {
 	x.session.Close()
-	for _, b := range append(x.images, x.target) {
-		b.Close()
+	for _, b := range []*ort.Buffer{x.image, x.target} {
+		if b != nil {
+			b.Close()
+		}
 	}
 }

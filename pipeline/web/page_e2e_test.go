@@ -21,7 +21,6 @@ import (
 	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/onnx/ort/orttest"
 	"github.com/relevit/relevit/pipeline"
-	"github.com/relevit/relevit/pipeline/dataset"
 	"github.com/relevit/relevit/pipeline/picture"
 )
 
@@ -303,29 +302,26 @@ func testExplains(t *testing.T, model string, files []string, classes int64) {
 	}
 }
 
-// explained is what the command line's Explainer says of pictures, for one
-// class or one each: scores (B,C) and maps (B,H,W).
+// explained is what the command line says of pictures, for one class or one
+// each: scores (B,C) and maps (B,H,W).
 func explained(t *testing.T, m *pipeline.Model, files []string, targets []int64) (scores, maps []float32) {
 	t.Helper()
-	x, err := pipeline.NewExplainer(m, len(files), 0, ort.Options{})
+	x, err := pipeline.NewMapper(m, len(files), pipeline.MapOptions{}, ort.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	samples := make([]dataset.Sample, len(files))
+	var images []float32
+	classes := make([]int64, len(files))
 	for i, f := range files {
-		samples[i] = dataset.Sample{ID: f, ImagePath: f, Label: int(targets[i%len(targets)])}
+		images = append(images, pixelsOf(t, m, f)...)
+		classes[i] = targets[i%len(targets)]
 	}
-	l, err := dataset.NewLoader(samples, dataset.Options{Batch: x.Batch, Slots: x.Slots(), Preprocess: m.Preprocess, Strict: true})
-	if err != nil {
+	if err := x.Run(t.Context(), images, classes); err != nil {
 		t.Fatal(err)
 	}
-	err = x.Each(t.Context(), l, func(e pipeline.Explained) error {
-		scores, maps = append(scores, e.Scores...), append(maps, e.Map...)
-		return nil
-	}, func(int) {})
-	if err != nil {
-		t.Fatal(err)
+	for i := range files {
+		scores, maps = append(scores, x.Scores(i)...), append(maps, x.Map(pipeline.MethodRelevance, i)...)
 	}
 	return scores, maps
 }
