@@ -370,7 +370,7 @@ func (v *runReport) classes() report.Section {
 	}
 	t := report.Table{Columns: []string{"Class", "Pictures", "Right before", "Right after", "On the foreground before", "After", "Change"},
 		Caption: "Held-out pictures by label, by the change of the relevance on the foreground."}
-	t.Rows, t.Caption = ends(rows, t.Caption)
+	t.Rows, t.Caption = endsOf(rows, t.Caption, "largest gain", "largest loss")
 	s.Tables = []report.Table{t}
 	return s
 }
@@ -381,8 +381,9 @@ type classRow struct {
 	cells  []report.Cell
 }
 
-// ends sorts classes by their change and keeps those at both ends.
-func ends(rows []classRow, caption string) ([][]report.Cell, string) {
+// endsOf sorts classes by their change and keeps those at both ends, which it
+// says in the caption.
+func endsOf(rows []classRow, caption, upper, lower string) ([][]report.Cell, string) {
 	slices.SortStableFunc(rows, func(a, b classRow) int {
 		if math.IsNaN(a.change) || math.IsNaN(b.change) {
 			return int(truth(math.IsNaN(a.change)) - truth(math.IsNaN(b.change)))
@@ -393,7 +394,7 @@ func ends(rows []classRow, caption string) ([][]report.Cell, string) {
 		return int(truth(a.change < b.change))
 	})
 	if n := len(rows); n > 2*mostClasses {
-		caption += fmt.Sprintf(" The %d with the largest gain and the %d with the largest loss of %d.", mostClasses, mostClasses, n)
+		caption += fmt.Sprintf(" The %d with the %s and the %d with the %s of %d.", mostClasses, upper, mostClasses, lower, n)
 		rows = slices.Delete(rows, mostClasses, n-mostClasses)
 	}
 	var out [][]report.Cell

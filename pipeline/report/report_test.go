@@ -207,8 +207,12 @@ func TestJSONRepeatsEveryFigure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := reporttest.Repeats(t, b.Bytes(), text); n < 15 {
-		t.Errorf("the page shows %d figures", n)
+	if n, err := reporttest.Repeats(b.Bytes(), text); err != nil || n < 15 {
+		t.Errorf("the page shows %d figures: %v", n, err)
+	}
+	wrong := bytes.Replace(text, []byte("0.715"), []byte("0.725"), 1)
+	if _, err := reporttest.Repeats(b.Bytes(), wrong); err == nil {
+		t.Error("a figure that is not the page's went unseen")
 	}
 }
 
