@@ -26,24 +26,29 @@ type Reported struct {
 // Report writes one page on runs and evaluations.
 func Report(opt ReportOptions) (*Reported, error) {
 	var p report.Page
+	var closings []report.Section
 	for i, path := range opt.Sources {
-		part, err := reportOn(path)
+		part, closing, err := reportOn(path)
 		if err != nil {
 			return nil, err
 		}
 		if i == 0 {
 			p.Title, p.Lead = part.Title, part.Lead
 		}
-		if several := countRuns(opt.Sources) > 1; several {
-			for k := range part.Sections {
-				part.Sections[k].Title = fmt.Sprintf("%s: %s", filepath.Base(path), part.Sections[k].Title)
+		if countRuns(opt.Sources) > 1 && IsRun(path) {
+			name := filepath.Base(path) + ": "
+			for _, list := range [][]report.Section{part.Sections, closing} {
+				for k := range list {
+					list[k].Title = name + list[k].Title
+				}
 			}
-			if i > 0 && part.Lead != "" {
-				part.Sections = append([]report.Section{{Title: fmt.Sprintf("%s: %s", filepath.Base(path), part.Title), Text: []string{part.Lead}}}, part.Sections...)
+			if i > 0 {
+				part.Sections = append([]report.Section{{Title: name + part.Title, Text: []string{part.Lead}}}, part.Sections...)
 			}
 		}
-		p.Sections = append(p.Sections, part.Sections...)
+		p.Sections, closings = append(p.Sections, part.Sections...), append(closings, closing...)
 	}
+	p.Sections = append(p.Sections, closings...)
 	out := &Reported{File: opt.Output, Page: p}
 	if out.File == "" {
 		if len(opt.Sources) != 1 || !IsRun(opt.Sources[0]) {
@@ -78,23 +83,23 @@ func countRuns(sources []string) int {
 	return n
 }
 
-// reportOn is the page on one source.
-func reportOn(path string) (report.Page, error) {
+// reportOn is the page on one source, and what stands at its end.
+func reportOn(path string) (p report.Page, closing []report.Section, err error) {
 	if IsRun(path) {
 		r, err := ReadRun(path)
 		if err != nil {
-			return report.Page{}, err
+			return p, nil, err
 		}
-		return runPage(r)
+		return runParts(r)
 	}
 	if IsBatch(path) {
-		return report.Page{}, &ReportSourceError{Path: path, Problem: "it is a batch of runs; report one of them, or compare them"}
+		return p, nil, &ReportSourceError{Path: path, Problem: "it is a batch of runs; report one of them, or compare them"}
 	}
 	e, err := readEvaluation(path)
 	if err != nil {
-		return report.Page{}, err
+		return p, nil, err
 	}
-	return report.Page{Title: "Evaluation on " + filepath.Base(e.Data), Lead: e.lead(), Sections: evaluationSections(e)}, nil
+	return report.Page{Title: "Evaluation on " + filepath.Base(e.Data), Lead: e.lead(), Sections: evaluationSections(e)}, nil, nil
 }
 
 // lead says how often the models are right.

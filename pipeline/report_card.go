@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"github.com/relevit/relevit/pipeline/report"
@@ -53,17 +54,15 @@ func (v *runReport) card() (report.Section, error) {
 // checksums tell files apart: SHA-256.
 func (v *runReport) checksums() ([]report.Fact, error) {
 	var out []report.Fact
-	add := func(name, sum string) {
+	add := func(name, file, sum string) {
 		if sum != "" {
-			out = append(out, report.Fact{Name: name, Value: "SHA-256 " + sum})
+			out = append(out, report.Fact{Name: name, Value: file + ", SHA-256 " + sum})
 		}
 	}
 	if v.results != nil {
 		m := v.results.Model
-		add("original model", m.SHA256)
-		if m.SourceSHA256 != "" {
-			add(strings.TrimSpace("its checkpoint "+m.Source), m.SourceSHA256)
-		}
+		add("original", "artifacts/"+sourceArtifact, m.SHA256)
+		add("its checkpoint", m.Source, m.SourceSHA256)
 	}
 	for _, which := range []string{Best, Last} {
 		var state State
@@ -74,7 +73,7 @@ func (v *runReport) checksums() ([]report.Fact, error) {
 		if err != nil {
 			return nil, err
 		}
-		add("trained parameters", state.SHA256[parametersName])
+		add("trained", path.Join(checkpoints, which, parametersName), state.SHA256[parametersName])
 		break
 	}
 	for _, list := range []string{trainSplit, validationSplit} {
@@ -85,7 +84,7 @@ func (v *runReport) checksums() ([]report.Fact, error) {
 		if err != nil {
 			return nil, err
 		}
-		add("list of pictures "+list, sum)
+		add("pictures", path.Join(splitsName, list), sum)
 	}
 	return out, nil
 }

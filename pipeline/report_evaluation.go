@@ -2,12 +2,14 @@ package pipeline
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -245,20 +247,20 @@ func withInterval(m map[string]any) (f report.Figure, rest map[string]any, ok bo
 	return f, nil, false
 }
 
-// plainFigure writes whole numbers as such, and others to three places.
+// plainFigure writes whole numbers as such, and others to three places, or more
+// where these would hold less than two digits.
 func plainFigure(v float64) report.Figure {
-	f := report.Figure{Interval: report.Exactly(v)}
-	if f.Whole = v == float64(int64(v)); f.Whole {
-		return f
+	f := report.Figure{Interval: report.Exactly(v), Digits: 3}
+	if f.Whole = v == math.Trunc(v); !f.Whole && math.Abs(v) < 0.01 {
+		f.Digits = min(1-int(math.Floor(math.Log10(math.Abs(v)))), 12)
 	}
-	f.Digits = 3
 	return f
 }
 
 // evaluationSections are an evaluation's part of a page.
 func evaluationSections(e evaluationFile) []report.Section {
 	name := filepath.Base(e.File)
-	facts := []report.Fact{{Name: "data", Value: strings.TrimSpace(e.Data + " " + parenthesised(e.Recognised))}, {Name: "protocol", Value: e.Protocol}, {Name: "pictures", Value: fmt.Sprint(e.Images)}}
+	facts := []report.Fact{{Name: "data", Value: cmp.Or(e.Recognised, e.Data)}, {Name: "protocol", Value: e.Protocol}, {Name: "pictures", Value: fmt.Sprint(e.Images)}}
 	for i, m := range e.Models {
 		facts = append(facts, report.Fact{Name: fmt.Sprintf("model %d", i+1), Value: m.Model})
 	}
@@ -284,13 +286,6 @@ func evaluationSections(e evaluationFile) []report.Section {
 	return out
 }
 
-func parenthesised(s string) string {
-	if s == "" {
-		return ""
-	}
-	return "(" + s + ")"
-}
-
 func (c *calibrationFile) known() []metrics.Bin {
 	var bins []metrics.Bin
 	if c == nil {
@@ -305,13 +300,27 @@ func (c *calibrationFile) known() []metrics.Bin {
 // label names a model in tables: by the end of its path, with a number where
 // others end so too.
 func (e *evaluationFile) label(i int) string {
-	base := filepath.Base(e.Models[i].Model)
+	stem := func(path string) string {
+		base := filepath.Base(path)
+		return strings.TrimSuffix(base, filepath.Ext(base))
+	}
+	base := stem(e.Models[i].Model)
 	for j, m := range e.Models {
-		if j != i && filepath.Base(m.Model) == base {
+		if j != i && stem(m.Model) == base {
 			return fmt.Sprintf("%s (model %d)", base, i+1)
 		}
 	}
 	return base
+}
+
+// named is the label of the model with that path.
+func (e *evaluationFile) named(path string) string {
+	for i, m := range e.Models {
+		if m.Model == path {
+			return e.label(i)
+		}
+	}
+	return path
 }
 
 // measuresOf is the table of an evaluation's figures, a column for each model.
@@ -350,9 +359,9 @@ func pairsTable(e evaluationFile) (report.Table, bool) {
 			text, isText := v.(string)
 			switch {
 			case isText && (key == "first" || key == "a"):
-				first = filepath.Base(text)
+				first = e.named(text)
 			case isText && (key == "second" || key == "b"):
-				second = filepath.Base(text)
+				second = e.named(text)
 			default:
 				rest[key] = v
 			}
@@ -404,6 +413,7 @@ func classesTable(e evaluationFile) (report.Table, bool) {
 		rows = append(rows, classRow{change: change.Mean, cells: []report.Cell{named(c), report.Count(c.Images).Cell(), top1(c.Score, report.Percent), top1(o.Score, report.Percent), change.Cell()}})
 	}
 	t := report.Table{Columns: []string{"Class", "Pictures", "Top-1 " + e.label(0), "Top-1 " + e.label(len(e.Models)-1), "Change"}, Caption: "Classes by the change of top-1."}
+	rows, t.Caption = changed(rows, t.Caption)
 	t.Rows, t.Caption = endsOf(rows, t.Caption, "largest gain", "largest loss")
 	return t, len(t.Rows) > 0
 }

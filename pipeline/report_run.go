@@ -36,40 +36,46 @@ type runReport struct {
 
 // runPage is the report on a run, from its folder alone.
 func runPage(r *Run) (report.Page, error) {
-	p := report.Page{Title: "Finetuning " + filepath.Base(r.Config.Model)}
+	p, closing, err := runParts(r)
+	p.Sections = append(p.Sections, closing...)
+	return p, err
+}
+
+// runParts are a run's page without what stands at the end, and that: the model
+// card and the notes.
+func runParts(r *Run) (p report.Page, closing []report.Section, err error) {
+	p.Title = "Finetuning " + filepath.Base(r.Config.Model)
 	v := &runReport{run: r}
-	var err error
 	if v.history, err = r.ReadLog(); err != nil {
-		return p, err
+		return p, nil, err
 	}
 	if v.results, err = r.Results(); err != nil {
-		return p, err
+		return p, nil, err
 	}
 	train, held, _, err := readSplits(r)
 	if err != nil {
-		return p, err
+		return p, nil, err
 	}
 	v.train, v.held = len(train), len(held)
 	done, err := v.done()
 	if err != nil {
-		return p, err
+		return p, nil, err
 	}
 	p.Lead = v.lead()
 	p.Sections = append(p.Sections, done, v.heldOut(), report.Section{Title: "Course of the run", Charts: curves(v.history)})
 	if v.results != nil {
 		sheets, err := v.sheets()
 		if err != nil {
-			return p, err
+			return p, nil, err
 		}
 		p.Sections = append(append(p.Sections, v.calibration()), sheets...)
 		p.Sections = append(p.Sections, v.classes())
 	}
 	card, err := v.card()
 	if err != nil {
-		return p, err
+		return p, nil, err
 	}
-	p.Sections = append(p.Sections, card, v.notes())
-	return p, nil
+	return p, []report.Section{card, v.notes()}, nil
 }
 
 // lead says what came out.
@@ -109,7 +115,11 @@ func (v *runReport) done() (report.Section, error) {
 		if m.Architecture != "" {
 			model += ", " + m.Architecture
 		}
-		model += fmt.Sprintf("; %s of its %s parameters are trained", grouped(m.Trained), grouped(m.Parameters))
+		trained := grouped(m.Trained)
+		if m.Trained == m.Parameters {
+			trained = "all"
+		}
+		model += fmt.Sprintf("; %s of its %s parameters are trained", trained, grouped(m.Parameters))
 	}
 	schedule := fmt.Sprintf("AdamW, learning rate %g", c.LR)
 	if c.LRSchedule.Factor != 1 {
@@ -381,8 +391,8 @@ type classRow struct {
 	cells  []report.Cell
 }
 
-// endsOf sorts classes by their change and keeps those at both ends, which it
-// says in the caption.
+// endsOf sorts classes by a figure and keeps those at both ends, which it says
+// in the caption.
 func endsOf(rows []classRow, caption, upper, lower string) ([][]report.Cell, string) {
 	slices.SortStableFunc(rows, func(a, b classRow) int {
 		if math.IsNaN(a.change) || math.IsNaN(b.change) {
@@ -402,6 +412,23 @@ func endsOf(rows []classRow, caption, upper, lower string) ([][]report.Cell, str
 		out = append(out, r.cells)
 	}
 	return out, caption
+}
+
+// changed leaves out the rows of classes that are as they were.
+func changed(rows []classRow, caption string) ([]classRow, string) {
+	all := len(rows)
+	rows = slices.DeleteFunc(rows, func(r classRow) bool { return r.change == 0 })
+	if same := all - len(rows); same > 0 {
+		caption += fmt.Sprintf(" %d of %s are as they were.", same, classesOfNumber(all))
+	}
+	return rows, caption
+}
+
+func classesOfNumber(n int) string {
+	if n == 1 {
+		return "1 class"
+	}
+	return fmt.Sprintf("%d classes", n)
 }
 
 // notes say what a reader has to know to judge the figures.

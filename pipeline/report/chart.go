@@ -123,6 +123,9 @@ func (c Chart) draw(id int) (drawnChart, error) {
 		out.Diagonal = fmt.Sprintf("M%g %gL%g %g", plotLeft, plotBottom, plotRight, plotTop)
 	} else {
 		ys.roundOut()
+		if xs.low > 0 && xs.low <= xs.high/2 {
+			xs.low = 0
+		}
 		xs.widen()
 	}
 	toX := func(x float64) float64 { return plotLeft + (x-xs.low)/(xs.high-xs.low)*(plotRight-plotLeft) }
@@ -136,7 +139,9 @@ func (c Chart) draw(id int) (drawnChart, error) {
 			line.Summary = "" // where it starts and ends says nothing
 		}
 		out.Lines = append(out.Lines, line)
-		said[i] = s.Name + " " + line.Summary
+		if said[i] = s.Name; line.Summary != "" {
+			said[i] += " " + line.Summary
+		}
 	}
 	if c.Reliability {
 		said = append(said, "the diagonal is perfect calibration")
@@ -186,11 +191,11 @@ func (s Series) summary() string {
 	}
 	switch {
 	case first < 0:
-		return "has no values"
+		return "no values"
 	case first == last:
-		return "is " + short(s.Y[first])
+		return short(s.Y[first])
 	}
-	return fmt.Sprintf("goes from %s to %s", short(s.Y[first]), short(s.Y[last]))
+	return fmt.Sprintf("from %s to %s", short(s.Y[first]), short(s.Y[last]))
 }
 
 // thinned averages neighbouring points so that at most maxPoints are left.
