@@ -44,7 +44,8 @@ func runPage(r *Run) (report.Page, error) {
 // runParts are a run's page without what stands at the end, and that: the model
 // card and the notes.
 func runParts(r *Run) (p report.Page, closing []report.Section, err error) {
-	p.Title = "Finetuning " + filepath.Base(r.Config.Model)
+	model := filepath.Base(r.Config.Model)
+	p.Title = "Finetuning " + strings.TrimSuffix(model, filepath.Ext(model))
 	v := &runReport{run: r}
 	if v.history, err = r.ReadLog(); err != nil {
 		return p, nil, err
