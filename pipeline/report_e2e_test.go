@@ -135,7 +135,7 @@ func photograph(t *testing.T, page string) {
 				t.Fatal(err)
 			}
 			keep(t, data, filepath.Join(into, "report-"+view.name+"-"+scheme+".png"))
-			if *update && (view.name == "top" && scheme == "light" || view.name == "phone-sheets" && scheme == "dark") {
+			if *update && (view.name == "curves" && scheme == "light" || view.name == "phone-sheets" && scheme == "dark") {
 				keep(t, data, filepath.Join("..", "docs", "report-"+view.name+".png"))
 			}
 		}

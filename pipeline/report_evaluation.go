@@ -325,7 +325,7 @@ func (e *evaluationFile) named(path string) string {
 
 // measuresOf is the table of an evaluation's figures, a column for each model.
 func measuresOf(e evaluationFile) report.Table {
-	t := report.Table{Title: "Figures", Caption: "In parentheses 95 % of bootstrap resamples of the pictures, where they were drawn.", Columns: []string{""}}
+	t := report.Table{Title: "Figures", Caption: "In parentheses 95 % of bootstrap resamples of the pictures, where they were drawn.", Columns: []string{"Measure"}}
 	var names []string
 	cells := make([]map[string]report.Cell, len(e.Models))
 	for i := range e.Models {

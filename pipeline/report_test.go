@@ -241,7 +241,7 @@ func TestEvaluationsAreShownWithWhateverWasMeasured(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("found\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if c := r.Sections[0].Tables[0].Columns; !slices.Equal(c, []string{"", "run (model 1)", "run (model 2)"}) {
+	if c := r.Sections[0].Tables[0].Columns; !slices.Equal(c, []string{"Measure", "run (model 1)", "run (model 2)"}) {
 		t.Errorf("columns %q", c)
 	}
 	page, err := os.ReadFile(r.File)

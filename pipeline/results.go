@@ -76,7 +76,7 @@ func (r *Run) Results() (*Results, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
-		return nil, err
+		return nil, &ReportSourceError{Path: r.Path(resultsName), Problem: "damaged; relevit finetune --resume writes it anew once it is removed", Err: err}
 	}
 	return &out, nil
 }

@@ -189,6 +189,7 @@ func (b *Batch) run(ctx context.Context, opt BatchOptions) (*BatchError, error) 
 				tell(BatchRun{Skipped: true})
 				continue
 			}
+			each.Config = nil // the run's own
 		}
 		tell(BatchRun{})
 		_, err := Finetune(ctx, each)

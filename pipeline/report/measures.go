@@ -22,7 +22,7 @@ type Measure struct {
 // Measures makes a table of figures before and after. It calls a change better
 // or worse only where its interval leaves out zero.
 func Measures(title, caption string, measures []Measure) Table {
-	t := Table{Title: title, Caption: caption, Columns: []string{"", "Before", "After", "Change"}}
+	t := Table{Title: title, Caption: caption, Columns: []string{"Measure", "Before", "After", "Change"}}
 	for _, m := range measures {
 		t.Rows = append(t.Rows, []Cell{{Text: m.Name}, m.show(m.Before), m.show(m.After), m.change()})
 	}
