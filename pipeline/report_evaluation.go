@@ -139,6 +139,17 @@ func readEvaluation(path string) (e evaluationFile, err error) {
 	return e, nil
 }
 
+// words writes a key as people do.
+func words(key string) string {
+	list := strings.Split(key, "_")
+	for i, w := range list {
+		list[i] = cmp.Or(spellings[w], w)
+	}
+	return strings.Join(list, " ")
+}
+
+var spellings = map[string]string{"top1": "top-1", "top5": "top-5", "ap": "AP", "iou": "IoU", "auc": "AUC", "mcnemar": "McNemar"}
+
 // finding is one measured figure of a model.
 type finding struct {
 	name   string
@@ -165,7 +176,7 @@ func (e *evaluatedFile) findings() []finding {
 		share("expected calibration error", "", &c.ECE)
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.More)) {
-		out = append(out, flatten(strings.ReplaceAll(key, "_", " "), e.More[key])...)
+		out = append(out, flatten(words(key), e.More[key])...)
 	}
 	return out
 }
@@ -191,7 +202,7 @@ func flatten(name string, value any) []finding {
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			below := name
 			if key != "measures" {
-				below += ", " + strings.ReplaceAll(key, "_", " ")
+				below += ", " + words(key)
 			}
 			out = append(out, flatten(below, v[key])...)
 		}
@@ -236,7 +247,9 @@ func withInterval(m map[string]any) (f report.Figure, rest map[string]any, ok bo
 	for _, key := range []string{"value", "difference", "mean", "top1"} {
 		if v, ok := numberIn(m[key]); ok {
 			f = plainFigure(v)
-			f.Interval = report.Interval{Mean: v, Low: low, High: high}
+			if f.Interval = (report.Interval{Mean: v, Low: low, High: high}); low != high && f.Whole {
+				f.Whole, f.Digits = false, 3
+			}
 			rest = maps.Clone(m)
 			for _, k := range []string{key, "low", "high"} {
 				delete(rest, k)
@@ -367,7 +380,10 @@ func pairsTable(e evaluationFile) (report.Table, bool) {
 			}
 		}
 		for _, key := range slices.Sorted(maps.Keys(rest)) {
-			for _, f := range flatten(strings.ReplaceAll(key, "_", " "), rest[key]) {
+			for _, f := range flatten(words(key), rest[key]) {
+				if f.name == "top-1" || f.name == "top-5" {
+					f.figure.Unit, f.figure.Signed, f.figure.Whole, f.figure.Digits = report.Points, true, false, 0
+				}
 				t.Rows = append(t.Rows, []report.Cell{{Text: second + " less " + first}, {Text: f.name}, f.figure.Cell()})
 			}
 		}

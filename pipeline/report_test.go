@@ -216,7 +216,7 @@ func TestEvaluationsAreShownWithWhateverWasMeasured(t *testing.T) {
 	const text = `{"data": "d", "protocol": "paper", "images": 9, "models": [
 {"model": "a/run", "top1": "NaN", "top5": 0.25, "intervals": {"top5": {"low": 0.125, "high": 0.375}},
  "calibration": {"ece": 0.5, "mean_confidence": 0.75, "bins": [{"low": 0, "high": 1, "count": 9, "confidence": 0.75, "accuracy": 0.25}]},
- "relevance": {"method": "legrad", "images": 7, "measures": {"pointing_game": {"value": 0.75, "low": 0.5, "high": "NaN"}, "tiny": {"value": 0.00012345, "low": 0, "high": 1}}},
+ "relevance": {"method": "legrad", "images": 7, "measures": {"pointing_game": {"value": 0.75, "low": 0.5, "high": "NaN"}, "mean_iou": {"value": 1, "low": 0.875, "high": 1}, "tiny": {"value": 0.00012345, "low": 0, "high": 1}}},
  "background": {"replaced": [{"with": "noise", "images": 9, "top1": 0.5, "low": 0.25, "high": 0.75}, {"with": "blur", "top1": "NaN"}], "gap": -0.5},
  "flag": true, "nothing": null}, {"model": "b/run"}]}`
 	dir := t.TempDir()
@@ -236,8 +236,8 @@ func TestEvaluationsAreShownWithWhateverWasMeasured(t *testing.T) {
 		}
 	}
 	want := []string{"top-1 = not measured", "top-5 = 25.0 % (12.5 to 37.5)", "mean confidence = 75.0 %", "expected calibration error = 50.0 %",
-		"background, gap = \u22120.500", "background, replaced, noise = 0.500 (0.250 to 0.750)", "background, replaced, noise, images = 9", "background, replaced, blur, top1 = not measured",
-		"relevance, images = 7", "relevance, pointing game = 0.750", "relevance, tiny = 0.00012 (0.00000 to 1.00000)"}
+		"background, gap = \u22120.500", "background, replaced, noise = 0.500 (0.250 to 0.750)", "background, replaced, noise, images = 9", "background, replaced, blur, top-1 = not measured",
+		"relevance, images = 7", "relevance, mean IoU = 1.000 (0.875 to 1.000)", "relevance, pointing game = 0.750", "relevance, tiny = 0.00012 (0.00000 to 1.00000)"}
 	if !slices.Equal(got, want) {
 		t.Errorf("found\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
