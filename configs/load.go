@@ -46,55 +46,83 @@ func PresetText(name string) ([]byte, error) {
 	return text, nil
 }
 
+// resolver is a configuration as its layers go over each other.
+type resolver struct {
+	Config
+	set   map[string]place
+	sweep *sweep            // nil: a section sweep is an error
+	files map[string][]byte // read before: a pipe can't be read twice; may be nil
+}
+
+// newResolver begins with the defaults.
+func newResolver(sweep *sweep) (*resolver, error) {
+	r := &resolver{set: map[string]place{}}
+	if err := r.addPreset(defaultsName); err != nil {
+		return nil, err
+	}
+	clear(r.set)
+	r.sweep = sweep
+	return r, nil
+}
+
+// resolved is the configuration, checked.
+func (r *resolver) resolved() (*Config, error) {
+	if err := r.validate(r.set); err != nil {
+		return nil, err
+	}
+	return &r.Config, nil
+}
+
 // Load resolves a configuration: the defaults, then each source in order, then
 // each key=value setting. A source is the name of an embedded preset or the
 // path of a YAML or JSON file. Errors are *Error.
 func Load(sources, settings []string) (*Config, error) {
-	var c Config
-	set := map[string]place{}
-	if err := c.addPreset(defaultsName, set); err != nil {
+	r, err := newResolver(nil)
+	if err == nil {
+		err = r.add(sources, settings)
+	}
+	if err != nil {
 		return nil, err
 	}
-	clear(set)
-	for _, s := range sources {
-		if err := c.addSource(s, set); err != nil {
-			return nil, err
-		}
-	}
-	for _, s := range settings {
-		if err := c.addSetting(s, set); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.validate(set); err != nil {
-		return nil, err
-	}
-	return &c, nil
+	return r.resolved()
 }
 
 // Parse resolves the text of one configuration over the defaults. name stands
 // for the text in errors, which are *Error.
 func Parse(name string, text []byte) (*Config, error) {
-	var c Config
-	set := map[string]place{}
-	if err := c.addPreset(defaultsName, set); err != nil {
+	r, err := newResolver(nil)
+	if err == nil {
+		err = r.addText(name, text)
+	}
+	if err != nil {
 		return nil, err
 	}
-	clear(set)
-	if err := c.addText(name, text, set); err != nil {
-		return nil, err
-	}
-	if err := c.validate(set); err != nil {
-		return nil, err
-	}
-	return &c, nil
+	return r.resolved()
 }
 
-func (c *Config) addSource(source string, set map[string]place) error {
-	if slices.Contains(Presets(), source) || source == defaultsName {
-		return c.addPreset(source, set)
+func (r *resolver) add(sources, settings []string) error {
+	for _, s := range sources {
+		if err := r.addSource(s); err != nil {
+			return err
+		}
 	}
-	text, err := readFile(source)
+	for _, s := range settings {
+		if err := r.addSetting(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *resolver) addSource(source string) error {
+	if slices.Contains(Presets(), source) || source == defaultsName {
+		return r.addPreset(source)
+	}
+	text, known := r.files[source]
+	var err error
+	if !known {
+		text, err = readFile(source)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(source, `/\.`):
 		return &Error{Source: source, Msg: fmt.Sprintf("neither a file nor a preset; the nearest preset is %q (known: %s)",
@@ -102,7 +130,10 @@ func (c *Config) addSource(source string, set map[string]place) error {
 	case err != nil:
 		return &Error{Source: source, Msg: "cannot read it", Err: err}
 	}
-	return c.addText(source, text, set)
+	if r.files != nil {
+		r.files[source] = text
+	}
+	return r.addText(source, text)
 }
 
 func readFile(name string) ([]byte, error) {
@@ -121,16 +152,16 @@ func readFile(name string) ([]byte, error) {
 	return text, nil
 }
 
-func (c *Config) addPreset(name string, set map[string]place) error {
+func (r *resolver) addPreset(name string) error {
 	text, err := PresetText(name)
 	if err != nil {
 		return err
 	}
-	return c.addText("preset "+name, text, set)
+	return r.addText("preset "+name, text)
 }
 
-func (c *Config) addText(source string, text []byte, set map[string]place) error {
-	l := &layer{source: source, set: set}
+func (r *resolver) addText(source string, text []byte) error {
+	l := &layer{source: source, set: r.set}
 	root, err := l.document(bytes.NewReader(text))
 	if err != nil || root == nil {
 		return err
@@ -146,11 +177,19 @@ func (c *Config) addText(source string, text []byte, set map[string]place) error
 		return err
 	}
 	if base != "" {
-		if err := c.addPreset(base, set); err != nil {
+		if err := r.addPreset(base); err != nil {
 			return err
 		}
 	}
-	return l.mapping(root, "", reflect.ValueOf(c).Elem())
+	root, axes := without(root, sweepKey)
+	if err := l.mapping(root, "", reflect.ValueOf(&r.Config).Elem()); err != nil {
+		return err
+	}
+	r.sweep.settle(r.set, source)
+	if axes == nil {
+		return nil
+	}
+	return r.addSweep(l, axes, "")
 }
 
 // takeExtends splits the key "extends" off a root mapping.
@@ -162,13 +201,21 @@ func (l *layer) takeExtends(root *yaml.Node) (rest *yaml.Node, preset string, er
 	if value.Kind != yaml.ScalarNode || !slices.Contains(Presets(), value.Value) || "preset "+value.Value == l.source {
 		return nil, "", l.fail(value, "extends", "found %s, want the name of a preset: %s", describe(value), strings.Join(Presets(), ", "))
 	}
-	copied := *root
-	for i := 0; i < len(root.Content); i += 2 {
-		if root.Content[i+1] == value {
-			copied.Content = slices.Delete(slices.Clone(root.Content), i, i+2)
+	rest, _ = without(root, "extends")
+	return rest, value.Value, nil
+}
+
+// without splits the first key of that name off a mapping; value is nil where
+// there is none.
+func without(mapping *yaml.Node, key string) (rest, value *yaml.Node) {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			copied := *mapping
+			copied.Content = slices.Delete(slices.Clone(mapping.Content), i, i+2)
+			return &copied, mapping.Content[i+1]
 		}
 	}
-	return &copied, value.Value, nil
+	return mapping, nil
 }
 
 // child returns the value of the first key of that name, or nil.
@@ -183,8 +230,8 @@ func child(mapping *yaml.Node, key string) *yaml.Node {
 
 // addSetting applies one --set argument, key=value. A text is taken as it
 // stands; a list of texts is [a, b] in YAML or a,b; anything else is YAML.
-func (c *Config) addSetting(setting string, set map[string]place) error {
-	l := &layer{source: "--set " + setting, set: set}
+func (r *resolver) addSetting(setting string) error {
+	l := &layer{source: "--set " + setting, set: r.set}
 	key, value, ok := strings.Cut(setting, "=")
 	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 	if !ok || key == "" {
@@ -193,17 +240,18 @@ func (c *Config) addSetting(setting string, set map[string]place) error {
 	if !utf8.ValidString(setting) {
 		return l.fail(nil, key, "found %q, want UTF-8 text", value)
 	}
-	v := reflect.ValueOf(c).Elem()
-	for part := range strings.SplitSeq(key, ".") {
-		field, found := reflect.Value{}, false
-		if v.Kind() == reflect.Struct {
-			field, found = fieldByKey(v, part)
+	if axis, ok := strings.CutPrefix(key, sweepKey+"."); ok {
+		values, err := l.yamlValue(key, value)
+		if err != nil {
+			return err
 		}
-		if !found {
-			return l.unknown(nil, key)
-		}
-		v = field
+		return r.addAxis(l, values, axis)
 	}
+	v, ok := fieldOf(&r.Config, key)
+	if !ok {
+		return l.unknown(nil, key)
+	}
+	defer func() { r.sweep.settle(r.set, l.source) }()
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value}
 	switch v.Interface().(type) {
 	case string:
@@ -222,19 +270,28 @@ func (c *Config) addSetting(setting string, set map[string]place) error {
 }
 
 func (l *layer) yamlSetting(key, value string, v reflect.Value) error {
+	n, err := l.yamlValue(key, value)
+	if err != nil {
+		return err
+	}
+	return l.value(n, key, v)
+}
+
+// yamlValue reads the value of a setting as YAML.
+func (l *layer) yamlValue(key, value string) (*yaml.Node, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(value), &doc); err != nil {
-		return &Error{Source: l.source, Key: key, Msg: "not a valid value", Err: yamlCause(err)}
+		return nil, &Error{Source: l.source, Key: key, Msg: "not a valid value", Err: yamlCause(err)}
 	}
 	if len(doc.Content) != 1 {
-		return l.fail(nil, key, "has no value")
+		return nil, l.fail(nil, key, "has no value")
 	}
 	n := doc.Content[0]
 	if err := l.plain(n); err != nil {
-		return err
+		return nil, err
 	}
 	dropLines(n)
-	return l.value(n, key, v)
+	return n, nil
 }
 
 // dropLines removes the line numbers of a value that stands in no file.

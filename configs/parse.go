@@ -283,6 +283,22 @@ func fieldByKey(v reflect.Value, key string) (reflect.Value, bool) {
 	return reflect.Value{}, false
 }
 
+// fieldOf is the field of a dotted key.
+func fieldOf(c *Config, key string) (reflect.Value, bool) {
+	v := reflect.ValueOf(c).Elem()
+	for part := range strings.SplitSeq(key, ".") {
+		field, found := reflect.Value{}, false
+		if isGroup(v.Type()) {
+			field, found = fieldByKey(v, part)
+		}
+		if !found {
+			return reflect.Value{}, false
+		}
+		v = field
+	}
+	return v, true
+}
+
 // Keys returns every key of the schema, dotted, in the order of the file.
 func Keys() []string { return keysOf(reflect.TypeFor[Config](), "") }
 

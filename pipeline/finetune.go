@@ -27,7 +27,7 @@ type FinetuneOptions struct {
 	Open    ModelOptions
 	ORT     ort.Options
 	Tool    string // version of the program, for checkpoints
-	Command string // for the report
+	Command string // that was typed, for the report
 	Hooks   Hooks
 }
 
@@ -59,23 +59,30 @@ func Finetune(ctx context.Context, opt FinetuneOptions) (result *FinetuneResult,
 	}()
 	t := &trainer{run: run, cfg: cfg, hooks: opt.Hooks, tool: opt.Tool, skipped: map[string]bool{}}
 	defer t.close()
+	if err := run.noteCommand(opt.Command, opt.Tool); err != nil {
+		return nil, err
+	}
 	m, err := t.openModel(opt.Open)
 	if err != nil {
 		return nil, err
+	}
+	t.facts, t.names = factsOf(m), ClassNames(m.Source)
+	if table := classesOf(t.cfg); table != nil {
+		t.names = table.Titles()
 	}
 	if err := t.prepare(ctx, m, opt.ORT); err != nil {
 		return nil, interrupted(ctx, err)
 	}
 	t.graphs.Training, t.graphs.Eval, t.graphs.Optimizer = nil, nil, nil
 	debug.FreeOSMemory() // nothing refers to the model's file any more
-	before, sheet, err := t.start(ctx)
+	before, err := t.start(ctx)
 	if err != nil {
 		return nil, interrupted(ctx, err)
 	}
 	if err := t.loop(ctx); err != nil {
 		return nil, err
 	}
-	if result, err = t.finish(ctx, before, sheet, opt.Command); err != nil {
+	if result, err = t.finish(ctx, before); err != nil {
 		return nil, interrupted(ctx, err)
 	}
 	result.Skipped = slices.Sorted(maps.Keys(t.skipped))
@@ -309,9 +316,7 @@ func (t *trainer) openLoaders(o dataset.Options) error {
 			return err
 		}
 	}
-	if err := t.openSampler(check); err != nil {
-		return err
-	}
+	t.check = check
 	for range 2 {
 		in, err := NewInputs(t.graphs)
 		if err != nil {
@@ -328,25 +333,22 @@ func (t *trainer) openLoaders(o dataset.Options) error {
 }
 
 // start evaluates the model before training and goes to where the run stopped.
-func (t *trainer) start(ctx context.Context) (before *Metrics, sheet *sampleSheet, err error) {
-	if sheet, err = t.newSheet(ctx); err != nil {
-		return nil, nil, err
-	}
+func (t *trainer) start(ctx context.Context) (before *Metrics, err error) {
 	c, err := t.run.LoadCheckpoint(Last)
 	switch {
 	case errors.Is(err, ErrNoCheckpoint):
 		if before, err = t.begin(ctx); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	case err != nil:
-		return nil, nil, err
+		return nil, err
 	default:
 		if err := t.restore(c); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		history, err := t.run.ReadLog()
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if history.Start != nil {
 			before = history.Start.Validation
@@ -360,7 +362,7 @@ func (t *trainer) start(ctx context.Context) (before *Metrics, sheet *sampleShee
 		t.hooks.OnStart(Plan{Model: t.cfg.Model, Run: t.run.Path(), Train: len(t.train), Validation: len(t.validation), Epochs: t.cfg.Epochs,
 			Steps: t.loader.Steps(), From: t.state.GlobalStep, Params: numbers})
 	}
-	return before, sheet, nil
+	return before, nil
 }
 
 // begin logs how the model does before training, and saves a first checkpoint.
@@ -375,7 +377,11 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 	}
 	var before *Metrics
 	if t.checker != nil {
-		if before, err = t.validate(ctx); err != nil {
+		var each []*Judged
+		if before, each, err = t.validate(ctx); err == nil {
+			err = saveJSON(t.run.Sample(beforeName), each)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -4,109 +4,148 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
+	"strconv"
 
-	"github.com/relevit/relevit/pipeline/report"
+	"github.com/relevit/relevit/models/safetensors"
+	"github.com/relevit/relevit/pipeline/dataset"
 )
 
-// finish measures the parameters that the run chose, and writes sample sheets
-// and the report.
-func (t *trainer) finish(ctx context.Context, before *Metrics, sheet *sampleSheet, command string) (*FinetuneResult, error) {
+// finish measures the parameters that the run chose, and writes sample sheets,
+// what was measured, and the report.
+func (t *trainer) finish(ctx context.Context, before *Metrics) (*FinetuneResult, error) {
 	history, err := t.run.ReadLog()
 	if err != nil {
 		return nil, err
 	}
-	result := &FinetuneResult{Run: t.run.Path(), Epochs: t.state.Epoch, Steps: t.state.GlobalStep, BestEpoch: t.state.BestEpoch, Before: before}
-	for _, s := range history.Steps {
-		result.Seconds += s.Seconds
-	}
-	best, err := t.run.LoadCheckpoint(Best)
+	result := &FinetuneResult{Run: t.run.Path(), Epochs: t.state.Epoch, Steps: t.state.GlobalStep, BestEpoch: t.state.BestEpoch, Before: before, Seconds: history.Seconds()}
+	best, err := t.run.LoadParameters(Best)
 	if err != nil && !errors.Is(err, ErrNoCheckpoint) {
 		return nil, err
 	}
 	if err == nil {
-		tensors := byName(best.Parameters)
-		for i, p := range t.stepper.Params {
-			copy(t.stepper.Weights[i].Bytes(), tensors[p.Name].Raw)
-		}
+		t.use(best.Parameters)
 	}
+	best = nil
+	found := &Results{BestEpoch: t.state.BestEpoch, Before: before, Skipped: len(t.skipped)}
 	if t.checker != nil {
-		if result.After, err = t.validate(ctx); err != nil {
+		var each []*Judged
+		if result.After, each, err = t.validate(ctx); err != nil {
 			return nil, err
 		}
+		found.After = result.After
+		if found.Pictures, err = t.heldOut(each); err != nil {
+			return nil, err
+		}
+		found.Classes = t.namesOf(found.Pictures)
 	}
-	if err := t.completeSheet(ctx, sheet); err != nil {
+	if found.Sheets, err = t.sheets(ctx, found.Pictures); err != nil {
 		return nil, err
 	}
-	page := t.page(history, result, command)
-	page.Sheets = append(page.Sheets, sheet.page())
-	return result, WriteFile(t.run.Report(), func(w io.Writer) error { return report.Write(w, page) })
+	if found.Model, err = t.describeModel(); err != nil {
+		return nil, err
+	}
+	if err := saveJSON(t.run.Path(resultsName), found); err != nil {
+		return nil, err
+	}
+	return result, writeRunReport(t.run)
 }
 
-// page is the run's report without its pictures.
-func (t *trainer) page(h History, r *FinetuneResult, command string) report.Page {
-	c := t.cfg
-	p := report.Page{Title: "Finetuning " + c.Model, Command: command, Facts: []report.Fact{
-		{Name: "model", Value: c.Model},
-		{Name: "method", Value: c.Method + ", " + c.Mode},
-		{Name: "pictures", Value: fmt.Sprintf("%d to train, %d to validate", len(t.train), len(t.validation))},
-		{Name: "training", Value: fmt.Sprintf("%d epochs, %d steps of %d pictures, AdamW, learning rate %g", r.Epochs, r.Steps, c.Batch, c.LR)},
-		{Name: "time", Value: fmt.Sprintf("%.0f s in steps", r.Seconds)},
-		{Name: "seed", Value: fmt.Sprint(c.Seed)},
-	}}
-	if r.Before != nil && r.After != nil {
-		p.Lead = fmt.Sprintf("On %d held-out pictures %.1f %% of the relevance lies on the foreground, %.1f %% before finetuning.",
-			r.After.Pictures, 100*r.After.ForegroundShare, 100*r.Before.ForegroundShare)
-		measure := func(name string, before, after Number, percent, lower bool) report.Measure {
-			return report.Measure{Name: name, Before: report.Exactly(float64(before)), After: report.Exactly(float64(after)), Percent: percent, LowerIsBetter: lower}
-		}
-		p.Tables = append(p.Tables, report.Measures("Held-out pictures", fmt.Sprintf("%d pictures, before training and with the best checkpoint (epoch %d)", r.After.Pictures, r.BestEpoch+1), []report.Measure{
-			measure("relevance on the foreground", r.Before.ForegroundShare, r.After.ForegroundShare, true, false),
-			measure("IoU of mask and map above its mean", r.Before.IoU, r.After.IoU, true, false),
-			measure("top-1 is the label", r.Before.Accuracy, r.After.Accuracy, true, false),
-			measure("loss", r.Before.Loss, r.After.Loss, false, true),
-		}))
-	}
-	p.Charts = curves(h)
-	for _, e := range h.Epochs {
-		if e.Validation != nil && e.Validation.ConstantMaps > 0 {
-			p.Notes = append(p.Notes, fmt.Sprintf("Epoch %d: %d relevance maps of held-out pictures were constant; they count as zero.", e.Epoch+1, e.Validation.ConstantMaps))
+// use lets the sessions run with other parameters. Those that aren't listed
+// stay as they are.
+func (t *trainer) use(list []safetensors.Named) {
+	tensors := byName(list)
+	for i, p := range t.stepper.Params {
+		if v, ok := tensors[p.Name]; ok {
+			copy(t.stepper.Weights[i].Bytes(), v.Raw)
 		}
 	}
-	return p
 }
 
-// curves draws what the log holds, by epoch.
-func curves(h History) []report.Chart {
-	line := func(name string, value func(EpochRecord) (Number, bool)) report.Series {
-		s := report.Series{Name: name}
-		for _, e := range h.Epochs {
-			if v, ok := value(e); ok {
-				s.X, s.Y = append(s.X, float64(e.Epoch+1)), append(s.Y, float64(v))
+// useOriginal lets the sessions run with the parameters from before training.
+func (t *trainer) useOriginal() error {
+	m, err := OpenModel(t.run.Artifact(sourceArtifact), ModelOptions{Find: findOf(t.cfg, ModelOptions{}.Find)})
+	if err != nil {
+		return err
+	}
+	values := map[string]int{}
+	for i, p := range m.Params {
+		values[p.Name] = i
+	}
+	for i, p := range t.stepper.Params {
+		at, ok := values[p.Name]
+		if !ok {
+			return fmt.Errorf("%s: it has no parameter %s", m.Path, p.Name)
+		}
+		numbers, err := m.Params[at].Data.Float32s()
+		if err != nil {
+			return fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
+		copy(t.stepper.Weights[i].Float32s(), numbers)
+	}
+	return nil
+}
+
+// heldOut sets beside what the model says of the held-out pictures what it said
+// before training.
+func (t *trainer) heldOut(after []*Judged) ([]HeldOut, error) {
+	var before []*Judged
+	err := loadJSON(t.run.Sample(beforeName), &before)
+	if errors.Is(err, fs.ErrNotExist) { // a run that an earlier version began
+		before, err = nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := make([]HeldOut, len(t.validation))
+	for i, s := range t.validation {
+		out[i] = HeldOut{Picture: sampleName(s), Label: s.Label, After: after[i]}
+		if i < len(before) {
+			out[i].Before = before[i]
+		}
+	}
+	return out, nil
+}
+
+// namesOf names the classes that pictures speak of.
+func (t *trainer) namesOf(pictures []HeldOut) map[string]string {
+	if t.names == nil {
+		return nil
+	}
+	out := map[string]string{}
+	add := func(class int) {
+		if class >= 0 && class < len(t.names) {
+			out[strconv.Itoa(class)] = t.names[class]
+		}
+	}
+	for _, p := range pictures {
+		add(p.Label)
+		for _, j := range []*Judged{p.Before, p.After} {
+			if j != nil {
+				add(j.Prediction)
 			}
 		}
-		return s
 	}
-	held := func(f func(*Metrics) Number) func(EpochRecord) (Number, bool) {
-		return func(e EpochRecord) (Number, bool) {
-			if e.Validation == nil {
-				return 0, false
-			}
-			return f(e.Validation), true
-		}
+	return out
+}
+
+// describeModel says what was trained.
+func (t *trainer) describeModel() (ModelFacts, error) {
+	f := t.facts
+	f.Name, f.Classes = t.cfg.Model, t.evaluator.classes
+	for _, w := range t.stepper.Weights {
+		f.Trained += w.Len()
 	}
-	train := func(f func(EpochRecord) Number) func(EpochRecord) (Number, bool) {
-		return func(e EpochRecord) (Number, bool) { return f(e), true }
+	var err error
+	f.SHA256, _, err = fileSum(t.run.Artifact(sourceArtifact))
+	return f, err
+}
+
+// sheetPictures are those from which a sheet is made that nobody chose: the
+// first held-out ones that can be decoded.
+func (t *trainer) sheetPictures() []dataset.Sample {
+	if len(t.validation) > 0 {
+		return t.validation
 	}
-	return []report.Chart{
-		{Title: "Loss", XLabel: "epoch", YLabel: "loss", Series: []report.Series{
-			line("training", train(func(e EpochRecord) Number { return e.Loss })),
-			line("held out", held(func(m *Metrics) Number { return m.Loss }))}},
-		{Title: "Relevance on the foreground", XLabel: "epoch", YLabel: "share", Series: []report.Series{
-			line("share", held(func(m *Metrics) Number { return m.ForegroundShare })),
-			line("IoU", held(func(m *Metrics) Number { return m.IoU }))}},
-		{Title: "Top-1 is the label", XLabel: "epoch", YLabel: "share", Series: []report.Series{
-			line("training", train(func(e EpochRecord) Number { return e.Accuracy })),
-			line("held out", held(func(m *Metrics) Number { return m.Accuracy }))}},
-	}
+	return t.train
 }

@@ -15,7 +15,7 @@ import (
 // Graphs are what a run executes, each a complete ONNX graph whose trained
 // parameters are inputs.
 type Graphs struct {
-	Training  *onnx.Graph // image, mask, label, parameters -> losses, predictions, gradients
+	Training  *onnx.Graph // image, mask, label, parameters -> losses, predictions, shares, gradients
 	Eval      *onnx.Graph // the same inputs -> losses per image, logits, relevance maps
 	Optimizer *onnx.Graph // parameters, gradients, moments -> the next ones
 
@@ -38,6 +38,7 @@ const (
 	RowOutput        = "relevance"          // (B,P)
 	MapOutput        = "relevance_map"      // (B,1,H,W)
 	ConstantOutput   = "relevance_constant" // (B,1) bool
+	ShareOutput      = "foreground_share"   // (B): of the relevance; NaN where there is none
 )
 
 // LossOutput names a loss's output.
@@ -207,6 +208,10 @@ func (m *Model) NewGraphs(batch int64, o gradients.Objective, adam gradients.Ada
 	}
 	training.add(PredictionOutput, a.terms.Prediction)
 	training.add(ConstantOutput, a.row.Constant)
+	training.add(ShareOutput, a.share())
+	if err := a.b.Err(); err != nil {
+		return nil, err
+	}
 	slots := make([]gradients.Slot, len(a.params))
 	for i, p := range a.params {
 		slots[i] = gradients.NewSlot(p.Name, p.Shape)
@@ -225,6 +230,12 @@ func (m *Model) NewGraphs(batch int64, o gradients.Objective, adam gradients.Ada
 	}
 	gs.Optimizer, err = adam.Graph(slots, onnx.Float)
 	return gs, err
+}
+
+// share is the share of each picture's relevance that lies on the mask (B).
+func (a *assembly) share() *onnx.Value {
+	sum := func(v *onnx.Value) *onnx.Value { return a.b.Sum(v, 1, 2, 3) }
+	return a.b.Div(sum(a.b.Mul(a.row.Map, a.mask)), sum(a.row.Map))
 }
 
 // nameOutputs renames a graph's outputs; values that another output shares get

@@ -31,8 +31,9 @@ type StepRecord struct {
 	Foreground     Number  `json:"foreground"`
 	Mask           Number  `json:"mask,omitempty"` // of the baselines, which have no background and foreground
 	Classification Number  `json:"classification"`
-	Accuracy       Number  `json:"accuracy"`                // share of the batch whose top-1 is the label
-	ConstantMaps   int     `json:"constant_maps,omitempty"` // pictures without any relevance to train on
+	Accuracy       Number  `json:"accuracy"`                   // share of the batch whose top-1 is the label
+	Share          Number  `json:"foreground_share,omitempty"` // of the relevance, in [0,1]; NaN without any
+	ConstantMaps   int     `json:"constant_maps,omitempty"`    // pictures without any relevance to train on
 	Seconds        float64 `json:"seconds"`
 }
 
@@ -54,6 +55,7 @@ type EpochRecord struct {
 	Mask           Number   `json:"mask,omitempty"`
 	Classification Number   `json:"classification"`
 	Accuracy       Number   `json:"accuracy"`
+	Share          Number   `json:"foreground_share,omitempty"`
 	Validation     *Metrics `json:"validation,omitempty"` // nil where nothing is held out
 	Best           bool     `json:"best"`                 // the lowest validation loss yet
 	Seconds        float64  `json:"seconds"`

@@ -40,25 +40,26 @@ func (l *maskLog) writeSheet(images string, sitters []sitter, sum *MaskSummary) 
 	})
 	page := report.Page{Title: "Masks", Lead: fmt.Sprintf("%d of %d pictures have a mask by method %s; %d are dropped, %d can't be read.",
 		sum.Kept, sum.Pictures, sum.Method, len(sum.Dropped), len(sum.Unreadable))}
-	if len(sum.Unreadable) > 0 {
-		t := report.Table{Title: "Unreadable pictures", Columns: []string{"Picture", "Reason"}}
-		for _, u := range sum.Unreadable {
-			t.Rows = append(t.Rows, []string{u.Picture, u.Reason})
+	faults := func(title string, rows [][]report.Cell) {
+		if len(rows) > 0 {
+			page.Sections = append(page.Sections, report.Section{Title: title, Tables: []report.Table{{Columns: []string{"Picture", "Reason"}, Rows: rows}}})
 		}
-		page.Tables = append(page.Tables, t)
 	}
-	if len(sum.Dropped) > 0 {
-		t := report.Table{Title: "Dropped masks", Columns: []string{"Picture", "Reason"}}
-		for _, d := range sum.Dropped {
-			t.Rows = append(t.Rows, []string{d.Picture, d.Why})
-		}
-		page.Tables = append(page.Tables, t)
+	var unreadable, dropped [][]report.Cell
+	for _, u := range sum.Unreadable {
+		unreadable = append(unreadable, report.Texts(u.Picture, u.Reason))
 	}
+	for _, d := range sum.Dropped {
+		dropped = append(dropped, report.Texts(d.Picture, d.Why))
+	}
+	faults("Unreadable pictures", unreadable)
+	faults("Dropped masks", dropped)
+	pictures := report.Section{Title: "Pictures"}
 	if len(records) > sheetPictures {
-		page.Notes = append(page.Notes, fmt.Sprintf("The sheet shows %d of %d pictures, those with the lowest confidence; masks.jsonl lists all.", sheetPictures, len(records)))
+		pictures.Text = append(pictures.Text, fmt.Sprintf("The sheet shows %d of %d pictures, those with the lowest confidence; masks.jsonl lists all.", sheetPictures, len(records)))
 		records = records[:sheetPictures]
 	}
-	sheet := report.Sheet{Title: "Pictures", Caption: "The least certain first.", Columns: []string{"picture", "coarse", "mask"}}
+	sheet := report.Sheet{Caption: "The least certain first.", Columns: []string{"picture", "coarse", "mask"}}
 	rows := make([]*report.SheetRow, len(records))
 	w := newWriters()
 	for i, r := range records {
@@ -76,8 +77,9 @@ func (l *maskLog) writeSheet(images string, sitters []sitter, sum *MaskSummary) 
 		}
 	}
 	if len(sheet.Rows) > 0 {
-		page.Sheets = append(page.Sheets, sheet)
+		pictures.Sheets = []report.Sheet{sheet}
 	}
+	page.Sections = append(page.Sections, pictures)
 	return WriteFile(filepath.Join(l.dir, maskSheetName), func(w io.Writer) error { return report.Write(w, page) })
 }
 
@@ -92,9 +94,9 @@ func (l *maskLog) row(images string, r MaskRecord) (*report.SheetRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	row := &report.SheetRow{Label: r.File, Images: []image.Image{small, nil, nil}, Notes: []string{"", "", fmt.Sprintf("confidence %.2f, area %.0f %%", r.Confidence, 100*r.Area)}}
+	row := &report.SheetRow{Label: r.File, Images: []image.Image{small, nil, nil}, Notes: report.Texts("", "", fmt.Sprintf("confidence %.2f, area %.0f %%", r.Confidence, 100*r.Area))}
 	if r.Dropped != "" {
-		row.Notes[2] = "dropped: " + r.Dropped
+		row.Notes[2].Text = "dropped: " + r.Dropped
 	}
 	if r.Coarse != nil {
 		if mask := r.Coarse.mask(); mask != nil {

@@ -27,6 +27,8 @@ const (
 	samplesName   = "samples"     // sample sheets
 	splitsName    = "splits"      // which pictures were trained on
 	reportName    = "report.html"
+	resultsName   = "results.json"   // of a finished run
+	commandsName  = "commands.jsonl" // that started it or went on with it
 )
 
 var runFolders = []string{artifactsName, checkpoints, samplesName, splitsName}
@@ -138,7 +140,7 @@ func leftovers(dir string) ([]string, error) {
 		name := e.Name()
 		switch {
 		case name == lockName || name == configName:
-		case name == logName, slices.Contains(runFolders, name) && len(saved) == 0, strings.HasPrefix(name, "."+configName+"."):
+		case name == logName, name == commandsName, slices.Contains(runFolders, name) && len(saved) == 0, strings.HasPrefix(name, "."+configName+"."):
 			old = append(old, name)
 		default:
 			return nil, &ExistsError{Path: dir, Advice: "it holds " + name + "; " + advice}

@@ -1,113 +1,172 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"image"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/relevit/relevit/pipeline/dataset"
 	"github.com/relevit/relevit/pipeline/picture"
-	"github.com/relevit/relevit/pipeline/report"
 )
 
-// sampleSheet holds pictures with their relevance before training, to set that
-// after training beside it.
-type sampleSheet struct {
-	rows []sampleRow
+// The sheets of a run.
+const (
+	sheetGain  = "gain"  // held-out pictures with the largest gain of relevance on the foreground
+	sheetLoss  = "loss"  // and with the largest loss
+	sheetFirst = "first" // the first held-out pictures
+)
+
+// SampleFile is a picture with its mask and its relevance before and after, in a
+// run's samples.
+type SampleFile struct {
+	File    string `json:"file"`
+	Sheet   string `json:"sheet"`
+	Picture string `json:"picture"`
+	Before  Number `json:"before"` // share of the relevance on the foreground; NaN where there is none
+	After   Number `json:"after"`
 }
 
+// sampleRow is a SampleFile in the making.
 type sampleRow struct {
-	name           string
+	SampleFile
 	original, mask *picture.RGB
 	before, after  *picture.RGB
-	shares         [2]float64 // of the relevance on the foreground, before and after
 }
 
 // overlayOpacity shows the map and lets the picture through.
 const overlayOpacity = 0.6
 
-// errSheetFull ends an evaluation that has met all pictures of the sheet.
-var errSheetFull = errors.New("the sheet is full")
+// samplePanels are the columns of a sheet.
+var samplePanels = []string{"original", "mask", "relevance before", "relevance after"}
 
-// sheetPictures are those from which the sheet is made: the first held-out
-// ones, as many as are asked for, that can be decoded.
-func (t *trainer) sheetPictures() []dataset.Sample {
-	if len(t.validation) > 0 {
-		return t.validation
-	}
-	return t.train
-}
+// errSheetFull ends an evaluation that has met all pictures of the sheets.
+var errSheetFull = errors.New("the sheets are full")
 
-func (t *trainer) openSampler(o dataset.Options) (err error) {
-	if t.cfg.SheetImages > 0 {
-		t.sampler, err = dataset.NewLoader(t.sheetPictures(), o)
+// sheets draws the pictures of the sheets with the relevance that the present
+// parameters give them, and then with that of the original ones, which stay in
+// use, and writes a PNG for each into the run's samples.
+func (t *trainer) sheets(ctx context.Context, pictures []HeldOut) ([]SampleFile, error) {
+	if t.cfg.SheetImages == 0 {
+		return nil, nil
 	}
-	return err
-}
-
-// newSheet draws the pictures with the relevance that the present parameters give.
-func (t *trainer) newSheet(ctx context.Context) (*sampleSheet, error) {
-	s := &sampleSheet{}
-	if t.sampler == nil {
-		return s, nil
+	gains, losses := extremes(pictures, (t.cfg.SheetImages+1)/2)
+	var list []dataset.Sample
+	for _, i := range slices.Concat(gains, losses) {
+		list = append(list, t.validation[i])
 	}
-	err := t.evaluator.Each(ctx, t.sampler, func(p Evaluated) error {
-		row := sampleRow{name: sampleName(t.sheetPictures()[p.Sample])}
+	l, err := dataset.NewLoader(append(list, t.sheetPictures()...), t.check)
+	if err != nil {
+		return nil, err
+	}
+	most := len(list) + t.cfg.SheetImages
+	var rows []sampleRow
+	err = t.eachOf(ctx, l, most, func(p Evaluated) error {
+		i := p.Sample
+		row := sampleRow{SampleFile: SampleFile{Sheet: sheetFirst}}
+		place := i - len(list)
+		switch {
+		case i < len(gains):
+			row.Sheet, place = sheetGain, i
+		case i < len(list):
+			row.Sheet, place = sheetLoss, i-len(gains)
+		}
+		if row.Sheet == sheetFirst {
+			place = len(rows) - len(list)
+			row.Picture = sampleName(t.sheetPictures()[i-len(list)])
+			row.File = fmt.Sprintf("%03d_%s.png", place, row.Picture)
+		} else {
+			row.Picture = sampleName(list[i])
+			row.File = fmt.Sprintf("%s_%03d_%s.png", row.Sheet, place, row.Picture)
+		}
+		row.After = judged(p).Share
 		var err error
 		if row.original, err = picture.FromTensor(p.Image, t.preprocess); err != nil {
 			return err
 		}
 		row.mask = t.gray(p.Mask).RGB()
-		if row.before, err = picture.Overlay(row.original, t.gray(p.Map), overlayOpacity); err != nil {
-			return err
-		}
-		row.shares[0], _, _ = overlap(p.Map, p.Mask)
-		if s.rows = append(s.rows, row); len(s.rows) == t.cfg.SheetImages {
-			return errSheetFull
-		}
-		return nil
+		row.after, err = picture.Overlay(row.original, t.gray(p.Map), overlayOpacity)
+		rows = append(rows, row)
+		return err
 	})
-	if errors.Is(err, errSheetFull) {
-		err = nil
+	if err != nil {
+		return nil, err
 	}
-	return s, err
-}
-
-// completeSheet adds the relevance that the present parameters give, and writes a
-// PNG for every picture into the run's samples.
-func (t *trainer) completeSheet(ctx context.Context, s *sampleSheet) error {
-	if t.sampler == nil {
-		return nil
+	if err := t.useOriginal(); err != nil {
+		return nil, err
 	}
 	i := 0
-	err := t.evaluator.Each(ctx, t.sampler, func(p Evaluated) (err error) {
-		row := &s.rows[i]
-		row.shares[1], _, _ = overlap(p.Map, p.Mask)
-		if row.after, err = picture.Overlay(row.original, t.gray(p.Map), overlayOpacity); err != nil {
-			return err
+	err = t.eachOf(ctx, l, len(rows), func(p Evaluated) (err error) {
+		row := &rows[i]
+		i++
+		row.Before = judged(p).Share
+		row.before, err = picture.Overlay(row.original, t.gray(p.Map), overlayOpacity)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []SampleFile
+	for _, row := range rows {
+		var panels []picture.Panel
+		for i, p := range []*picture.RGB{row.original, row.mask, row.before, row.after} {
+			panels = append(panels, picture.Panel{Picture: p, Label: samplePanels[i]})
 		}
-		if i++; i == len(s.rows) {
+		sheet, err := picture.Sheet(panels)
+		if err != nil {
+			return nil, err
+		}
+		if err := sheet.SavePNG(t.run.Sample(row.File)); err != nil {
+			return nil, explainFull(err)
+		}
+		out = append(out, row.SampleFile)
+	}
+	return out, nil
+}
+
+// eachOf evaluates the first pictures of a loader that can be decoded, at most
+// as many.
+func (t *trainer) eachOf(ctx context.Context, l *dataset.Loader, most int, f func(Evaluated) error) error {
+	n := 0
+	err := t.evaluator.Each(ctx, l, func(p Evaluated) error {
+		if n == most {
 			return errSheetFull
 		}
-		return nil
+		n++
+		return f(p)
 	})
-	if err != nil && !errors.Is(err, errSheetFull) {
-		return err
+	if errors.Is(err, errSheetFull) {
+		return nil
 	}
-	for i, row := range s.rows {
-		sheet, err := picture.Sheet([]picture.Panel{{Picture: row.original, Label: "original"}, {Picture: row.mask, Label: "mask"},
-			{Picture: row.before, Label: "relevance before"}, {Picture: row.after, Label: "relevance after"}})
-		if err != nil {
-			return err
-		}
-		if err := sheet.SavePNG(t.run.Sample(fmt.Sprintf("%03d_%s.png", i, row.name))); err != nil {
-			return explainFull(err)
+	return err
+}
+
+// extremes are the pictures whose relevance on the foreground grew most, and
+// those where it fell most, at most so many of each, the largest change first.
+func extremes(pictures []HeldOut, most int) (gains, losses []int) {
+	change := func(i int) float64 { return float64(pictures[i].After.Share - pictures[i].Before.Share) }
+	var known []int
+	for i, p := range pictures {
+		if p.Before != nil && p.After != nil && change(i) == change(i) {
+			known = append(known, i)
 		}
 	}
-	return nil
+	slices.SortStableFunc(known, func(a, b int) int { return cmp.Compare(change(b), change(a)) })
+	for _, i := range known[:min(most, len(known))] {
+		if change(i) > 0 {
+			gains = append(gains, i)
+		}
+	}
+	slices.Reverse(known)
+	for _, i := range known[:min(most, len(known))] {
+		if change(i) < 0 {
+			losses = append(losses, i)
+		}
+	}
+	return gains, losses
 }
 
 // gray copies values (H,W) into a picture.
@@ -115,18 +174,6 @@ func (t *trainer) gray(v []float32) *picture.Gray {
 	g := picture.NewGray(t.evaluator.size[1], t.evaluator.size[0])
 	copy(g.Pix, v)
 	return g
-}
-
-// page is the sheet for the report.
-func (s *sampleSheet) page() report.Sheet {
-	out := report.Sheet{Title: "Relevance before and after", Caption: "Held-out pictures; the share of the relevance that lies on the foreground stands below.",
-		Columns: []string{"original", "mask", "before", "after"}}
-	for _, row := range s.rows {
-		share := func(i int) string { return fmt.Sprintf("%.0f %% on the foreground", 100*row.shares[i]) }
-		out.Rows = append(out.Rows, report.SheetRow{Label: row.name, Images: []image.Image{row.original, row.mask, row.before, row.after},
-			Notes: []string{"", "", share(0), share(1)}})
-	}
-	return out
 }
 
 // sampleName is a picture's file name without its extension.

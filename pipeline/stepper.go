@@ -26,6 +26,7 @@ type Stepper struct {
 	losses     []*ort.Buffer
 	prediction *ort.Buffer
 	constant   *ort.Buffer
+	share      *ort.Buffer
 	rate, step *ort.Buffer
 	owned      []*ort.Buffer
 }
@@ -69,6 +70,9 @@ func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) error {
 		return err
 	}
 	if s.constant, err = bindNew(s, s.training, ConstantOutput, make([]bool, batch), batch, 1); err != nil {
+		return err
+	}
+	if s.share, err = bindNew(s, s.training, ShareOutput, make([]float32, batch), batch); err != nil {
 		return err
 	}
 	if err := s.bindParams(); err != nil {
@@ -177,6 +181,18 @@ func (s *Stepper) ConstantMaps() int {
 		}
 	}
 	return n
+}
+
+// ForegroundShare is the mean share of the last batch's relevance that lay on
+// the masks, of the images that have any; NaN where none has.
+func (s *Stepper) ForegroundShare() float64 {
+	sum, n := 0.0, 0
+	for _, v := range s.share.Float32s() {
+		if v == v {
+			sum, n = sum+float64(v), n+1
+		}
+	}
+	return sum / float64(n)
 }
 
 // EndProfile ends the profile that the options asked for; see ort.Session.

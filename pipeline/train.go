@@ -57,6 +57,8 @@ type trainer struct {
 	hooks Hooks
 	tool  string
 
+	facts      ModelFacts
+	names      []string // of classes; nil: not known
 	graphs     *Graphs
 	stepper    *Stepper
 	evaluator  *Evaluator
@@ -65,7 +67,7 @@ type trainer struct {
 	validation []dataset.Sample
 	loader     *dataset.Loader
 	checker    *dataset.Loader // validation, nil without
-	sampler    *dataset.Loader // pictures of the sample sheets, nil without
+	check      dataset.Options // how pictures are loaded into the evaluator
 	preprocess picture.Preprocess
 	log        *Log
 	state      State
@@ -76,7 +78,8 @@ type trainer struct {
 // epochSum averages an epoch's steps.
 type epochSum struct {
 	StepRecord
-	n int
+	n      int
+	shared int // steps with relevance
 }
 
 func (s *epochSum) add(r StepRecord) {
@@ -87,6 +90,10 @@ func (s *epochSum) add(r StepRecord) {
 	s.Mask += r.Mask
 	s.Classification += r.Classification
 	s.Accuracy += r.Accuracy
+	if r.Share == r.Share {
+		s.Share += r.Share
+		s.shared++
+	}
 	s.Seconds += r.Seconds
 }
 
@@ -172,7 +179,7 @@ func (t *trainer) step(batch *dataset.Batch) (StepRecord, error) {
 	losses := t.stepper.Losses()
 	r.Loss, r.Background, r.Foreground = Number(losses["total"]), Number(losses["background"]), Number(losses["foreground"])
 	r.Mask, r.Classification = Number(losses["mask"]), Number(losses["classification"])
-	r.ConstantMaps = t.stepper.ConstantMaps()
+	r.ConstantMaps, r.Share = t.stepper.ConstantMaps(), Number(t.stepper.ForegroundShare())
 	correct := 0
 	for i, p := range t.stepper.Predictions() {
 		if p == batch.Labels[i] {
@@ -218,9 +225,10 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 	n := Number(max(t.sum.n, 1))
 	s := t.sum
 	record := EpochRecord{Kind: "epoch", Epoch: t.state.Epoch, LR: t.cfg.LRAt(t.state.Epoch), Loss: s.Loss / n, Background: s.Background / n,
-		Foreground: s.Foreground / n, Mask: s.Mask / n, Classification: s.Classification / n, Accuracy: s.Accuracy / n, Seconds: s.Seconds}
+		Foreground: s.Foreground / n, Mask: s.Mask / n, Classification: s.Classification / n, Accuracy: s.Accuracy / n,
+		Share: s.Share / Number(s.shared), Seconds: s.Seconds}
 	if t.checker != nil {
-		metrics, err := t.validate(ctx)
+		metrics, _, err := t.validate(ctx)
 		if err != nil {
 			return err
 		}
@@ -250,19 +258,22 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 	return nil
 }
 
-// validate evaluates the held-out pictures with the present parameters. A loss
-// that is no number would choose no best checkpoint: that is an error.
-func (t *trainer) validate(ctx context.Context) (*Metrics, error) {
+// validate evaluates the held-out pictures with the present parameters, and says
+// what it found of each. A loss that is no number would choose no best
+// checkpoint: that is an error.
+func (t *trainer) validate(ctx context.Context) (*Metrics, []*Judged, error) {
 	var sum tally
+	each := make([]*Judged, len(t.validation))
 	err := t.evaluator.Each(ctx, t.checker, func(p Evaluated) error {
 		sum.add(p)
+		each[p.Sample] = judged(p)
 		if t.hooks.OnProgress != nil {
 			t.hooks.OnProgress("validation", sum.pictures, len(t.validation))
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	m := sum.metrics()
 	if loss := float64(m.Loss); math.IsNaN(loss) || math.IsInf(loss, 0) {
@@ -270,9 +281,9 @@ func (t *trainer) validate(ctx context.Context) (*Metrics, error) {
 		if t.state.GlobalStep == 0 {
 			e.Advice = "the model itself gives no numbers; check its weights and how pictures are prepared"
 		}
-		return nil, e
+		return nil, nil, e
 	}
-	return m, nil
+	return m, each, nil
 }
 
 // save writes a checkpoint of the present state, never of parameters from which

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -19,11 +22,21 @@ func finetuneCommand() *cli.Command {
 		UsageText: "relevit finetune -c CONFIG.yaml [-c ...] [--set key=value ...] [-o RUN] [--resume]\n\n" +
 			"relevit finetune -c vit-tiny --set model=model.onnx --set data.images=IMAGES --set data.masks=MASKS -o run\n" +
 			"relevit finetune -c my.yaml --set lr=2e-6 -o run\n" +
+			"relevit finetune -c my.yaml --set 'sweep.lr=[1e-6, 3e-6]' --set 'sweep.seed=[0, 1]' -o batch\n" +
+			"relevit finetune -c vit.yaml -c deit.yaml -o batch\n" +
 			"relevit finetune --resume -o run",
-		Description: "A CONFIG is the name of a preset or a YAML file. Ctrl-C saves the run and stops;\n" +
-			"--resume goes on with it. The presets:\n" + wrap(configs.Presets(), 80),
+		Description: "A CONFIG is the name of a preset or a YAML file. Several are layers of one configuration,\n" +
+			"later ones winning key by key; but where two or more name a model and data, each of those\n" +
+			"is a run of its own, and the others are layers of every run. A section sweep makes a run\n" +
+			"of every combination of the values that it lists:\n\n" +
+			"    sweep:\n" +
+			"      lr: [1e-6, 3e-6]\n" +
+			"      seed: [0, 1, 2]\n\n" +
+			"Several runs are made one after another, each in a folder of its name in RUN, and compared\n" +
+			"in RUN/compare.html at the end. Ctrl-C saves and stops; --resume goes on, with a batch at\n" +
+			"the run where it stopped. The presets:\n" + wrap(configs.Presets(), 80),
 		Flags: append(append(configFlags(), checkpointFlags()...),
-			&cli.StringFlag{Name: "o", Usage: "keep the run in the folder `RUN`", Value: "run"},
+			&cli.StringFlag{Name: "o", Usage: "keep the run, or the folders of several, in the folder `RUN`", Value: "run"},
 			&cli.BoolFlag{Name: "strict", Usage: "stop at a picture that can't be decoded instead of leaving it out; the same as --set strict=true"},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the run in RUN, or start it where there is none"},
 		),
@@ -47,7 +60,7 @@ func finetune(c *call) error {
 	if !given && !opt.Resume {
 		return usagef("relevit finetune: -c is missing; the presets are %s", strings.Join(configs.Presets(), ", "))
 	}
-	if opt.Resume && !c.IsSet("c") && given && pipeline.IsRun(opt.Dir) {
+	if opt.Resume && !c.IsSet("c") && given && (pipeline.IsRun(opt.Dir) || pipeline.IsBatch(opt.Dir)) {
 		return usagef("relevit finetune: --resume goes on with the configuration of %s: leave --set and --strict out, or start another run", opt.Dir)
 	}
 	var err error
@@ -58,27 +71,82 @@ func finetune(c *call) error {
 		if size := opt.Open.Convert.ImageSize; size != [2]int{} { // so that the run remembers it
 			settings = append(settings, fmt.Sprintf("preprocess.image_size=[%d, %d]", size[0], size[1]))
 		}
-		if opt.Config, err = configs.Load(c.StringSlice("c"), settings); err != nil {
-			return err
-		}
-		if opt.Config.Model == "" {
-			return &configs.Error{Key: "model", Msg: "no model is named; set it to an ONNX file or a checkpoint, as in --set model=model.onnx"}
-		}
-		if err := exist(opt.Config.Model); err != nil {
-			return err
-		}
+	}
+	runs, batch, err := c.runs(given, settings)
+	if err != nil {
+		return err
 	}
 	if opt.ORT, err = c.runtimeOptions(); err != nil {
 		return err
 	}
 	view := &trainingView{c: c, warned: map[string]bool{}}
 	opt.Hooks = view.hooks()
+	if batch || runs == nil && pipeline.IsBatch(opt.Dir) {
+		return c.finetuneBatch(pipeline.BatchOptions{Runs: runs, Dir: opt.Dir, Resume: opt.Resume, Each: opt}, view)
+	}
+	if runs != nil {
+		opt.Config = runs[0].Config
+	}
 	r, err := pipeline.Finetune(c.Context.Context, opt)
 	view.close()
 	if err != nil {
 		return err
 	}
 	return c.print(r, func(w io.Writer) { describeTraining(w, r) })
+}
+
+// runs resolves the configurations that are given, nil if none is.
+func (c *call) runs(given bool, settings []string) (runs []configs.Named, batch bool, err error) {
+	if !given {
+		return nil, false, nil
+	}
+	if runs, batch, err = configs.LoadRuns(c.StringSlice("c"), settings); err != nil {
+		return nil, false, err
+	}
+	for _, r := range runs {
+		if r.Config.Model == "" {
+			return nil, false, &configs.Error{Key: "model", Msg: "no model is named; set it to an ONNX file or a checkpoint, as in --set model=model.onnx"}
+		}
+		if err := exist(r.Config.Model); err != nil {
+			return nil, false, err
+		}
+	}
+	return runs, batch, nil
+}
+
+// finetuneBatch makes several runs.
+func (c *call) finetuneBatch(opt pipeline.BatchOptions, view *trainingView) error {
+	began, made := time.Now(), 0
+	opt.OnRun = func(r pipeline.BatchRun) {
+		view.close()
+		*view = trainingView{c: c, warned: view.warned}
+		switch {
+		case r.Failed != "":
+			c.note("Run %d of %d, %s, failed: %s", r.Number, r.Of, r.Name, r.Failed)
+		case r.Skipped:
+			c.note("Run %d of %d, %s, is finished", r.Number, r.Of, r.Name)
+		case r.Done:
+			made++
+		default:
+			left := ""
+			if made > 0 {
+				each := time.Since(began) / time.Duration(made)
+				left = fmt.Sprintf("; about %v left for all", (each * time.Duration(r.Of-r.Number+1)).Round(time.Second))
+			}
+			c.note("Run %d of %d, %s%s", r.Number, r.Of, r.Name, left)
+			view.run = fmt.Sprintf("run %d/%d, ", r.Number, r.Of)
+		}
+	}
+	r, err := pipeline.FinetuneBatch(c.Context.Context, opt)
+	view.close()
+	if r == nil {
+		return err
+	}
+	if err != nil && c.json {
+		err = &printedError{err}
+	}
+	page := filepath.Join(opt.Dir, "compare.html")
+	return errors.Join(c.print(r, func(w io.Writer) { describeComparison(w, r, page) }), err)
 }
 
 // commandLine quotes what the shell would not take as it stands.
@@ -127,6 +195,7 @@ func describeHeldOut(w io.Writer, r *pipeline.FinetuneResult) {
 // trainingView shows a run as it goes on.
 type trainingView struct {
 	c      *call
+	run    string // which of a batch's
 	steps  *meter
 	aside  *meter // of what happens before, between and after steps
 	what   string // that is
@@ -156,7 +225,7 @@ func (v *trainingView) start(p pipeline.Plan) {
 func (v *trainingView) step(r pipeline.StepRecord) {
 	v.endAside()
 	v.done = r.GlobalStep + 1
-	v.steps.set(v.done, fmt.Sprintf("epoch %d/%d, loss %.4f", r.Epoch+1, v.epochs, r.Loss))
+	v.steps.set(v.done, fmt.Sprintf("%sepoch %d/%d, loss %.4f", v.run, r.Epoch+1, v.epochs, r.Loss))
 	if r.ConstantMaps > 0 {
 		v.steps.say("step %d: %d relevance maps are constant; they count as zero", v.done, r.ConstantMaps)
 	}

@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: func(cond string) (bool, error) { return cond == "runtime" && library != "", nil },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "fixtures": fixtures, "cut": cut, "hidden": hidden, "alike": alike,
+			"exits": exits, "fixtures": fixtures, "cut": cut, "hidden": hidden, "alike": alike, "pages": pages,
 		},
 	})
 }

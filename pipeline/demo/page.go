@@ -13,11 +13,15 @@ import (
 )
 
 func (d *demo) writeReport(r *Result) error {
-	page, err := d.page(r)
+	sheet, err := d.sheet()
 	if err != nil {
 		return err
 	}
-	if err := overview(page.Sheets[0], d.overview()); err != nil {
+	if err := overview(sheet, d.overview()); err != nil {
+		return err
+	}
+	page, err := d.page(r, sheet)
+	if err != nil {
 		return err
 	}
 	return pipeline.WriteFile(r.Report, func(w io.Writer) error { return report.Write(w, page) })
@@ -58,31 +62,31 @@ func overview(s report.Sheet, path string) error {
 	return whole.SavePNG(path)
 }
 
-func (d *demo) page(r *Result) (report.Page, error) {
-	p := report.Page{
-		Title: "relevit demo: shapes instead of backgrounds", Lead: r.Summary(), Command: d.opt.Command,
-		Facts: []report.Fact{
+func (d *demo) page(r *Result, sheet report.Sheet) (report.Page, error) {
+	charts, err := d.charts()
+	if err != nil {
+		return report.Page{}, err
+	}
+	p := report.Page{Title: "relevit demo: shapes instead of backgrounds", Lead: r.Summary(), Sections: []report.Section{
+		{Title: "What was done", Command: d.opt.Command, Facts: []report.Fact{
 			{Name: "model", Value: "a ViT of one block, 64 wide, 64 patches, which relevit itself trained from random weights on such pictures, without masks"},
 			{Name: "finetuning", Value: fmt.Sprintf("%d pictures with masks, %d epochs, once for each of the seeds %s", r.Pictures, d.opt.Epochs, list(r.Seeds))},
 			{Name: "test", Value: fmt.Sprintf("two sets of %d pictures, the same for all seeds, never trained on and not used to choose anything", r.Tested)},
 			{Name: "exported model", Value: fmt.Sprintf("%s; compared with %s: %s; run by ONNX Runtime on %d pictures its logits, up to %.1f, differ by at most %.1g from the run's own",
 				filepath.Base(r.Robust), filepath.Base(d.model()), r.Verdict, r.Tested, r.Largest, r.Logits)},
 			{Name: "time", Value: fmt.Sprintf("%.0f s in all", r.Seconds)},
-		},
-		Notes: d.notes(),
-	}
+		}},
+	}}
 	for set := shifted; set >= usual; set-- {
-		p.Tables = append(p.Tables, measuresTable(r, setNames[set]))
+		p.Sections = append(p.Sections, report.Section{Title: "Test pictures with " + setNames[set], Tables: []report.Table{measuresTable(r, setNames[set])}})
 	}
-	p.Tables = append(p.Tables, ablationTable(r), seedTable(r))
-	charts, err := d.charts()
-	if err != nil {
-		return p, err
-	}
-	p.Charts = charts
-	sheet, err := d.sheet()
-	p.Sheets = []report.Sheet{sheet}
-	return p, err
+	p.Sections = append(p.Sections,
+		report.Section{Title: "What the masks do", Tables: []report.Table{ablationTable(r)}},
+		report.Section{Title: "Each seed", Tables: []report.Table{seedTable(r)}},
+		report.Section{Title: "Course of the run", Charts: charts},
+		report.Section{Title: "Relevance before and after", Sheets: []report.Sheet{sheet}},
+		report.Section{Title: "Notes", Text: d.notes()})
+	return p, nil
 }
 
 // Summary says in a sentence or two what came out.
@@ -113,19 +117,19 @@ func measuresTable(r *Result, set string) report.Table {
 		change := c.Change.report()
 		rows = append(rows, report.Measure{Name: c.Measure, Before: c.Before.report(), After: c.After.report(), Change: &change, Percent: true})
 	}
-	return report.Measures("Test pictures with "+set, fmt.Sprintf("Means over %d seeds and %d pictures, with 95 %% intervals by drawing seeds and pictures anew.",
+	return report.Measures("", fmt.Sprintf("Means over %d seeds and %d pictures, with 95 %% intervals by drawing seeds and pictures anew.",
 		len(r.Seeds), r.Tested), rows)
 }
 
 // ablationTable sets finetuning with masks beside the same without.
 func ablationTable(r *Result) report.Table {
-	t := report.Table{Title: "What the masks do", Columns: []string{"", "With masks", "Without", "Difference"},
+	t := report.Table{Columns: []string{"", "With masks", "Without", "Difference"},
 		Caption: "After finetuning on the same pictures in the same order, with and without the mask losses."}
 	for set := shifted; set >= usual; set-- {
 		for _, m := range measures {
 			c := r.find(setNames[set], m.name)
-			t.Rows = append(t.Rows, []string{m.name + ", " + setNames[set], percent(c.After.Mean), percent(c.NoMasks.Mean),
-				strings.ReplaceAll(fmt.Sprintf("%+.1f points (%+.1f to %+.1f)", 100*c.ByMasks.Mean, 100*c.ByMasks.Low, 100*c.ByMasks.High), "-", "\u2212")})
+			t.Rows = append(t.Rows, []report.Cell{{Text: m.name + ", " + setNames[set]}, percent(c.After.Mean), percent(c.NoMasks.Mean),
+				report.Figure{Interval: c.ByMasks.report(), Unit: report.Points, Signed: true}.Cell()})
 		}
 	}
 	return t
@@ -133,14 +137,15 @@ func ablationTable(r *Result) report.Table {
 
 // seedTable shows every seed, so that nobody has to trust a mean.
 func seedTable(r *Result) report.Table {
-	t := report.Table{Title: "Each seed", Columns: []string{"", "Before"},
+	t := report.Table{Columns: []string{"", "Before"},
 		Caption: "Backgrounds that say nothing; seeds differ in the pictures finetuned on, their order, crops and mirroring."}
 	for _, seed := range r.Seeds {
 		t.Columns = append(t.Columns, fmt.Sprintf("After, seed %d", seed))
 	}
 	for _, m := range measures {
 		c := r.find(setNames[shifted], m.name)
-		with, without := []string{m.name, percent(c.Before.Mean)}, []string{m.name + ", without masks", percent(c.Before.Mean)}
+		before := percent(c.Before.Mean)
+		with, without := []report.Cell{{Text: m.name}, before}, []report.Cell{{Text: m.name + ", without masks"}, before}
 		for i := range c.BySeed {
 			with, without = append(with, percent(c.BySeed[i])), append(without, percent(c.NoMaskBySeed[i]))
 		}
@@ -149,7 +154,9 @@ func seedTable(r *Result) report.Table {
 	return t
 }
 
-func percent(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) }
+func percent(x float64) report.Cell {
+	return report.Figure{Interval: report.Exactly(x), Unit: report.Percent}.Cell()
+}
 
 func list(seeds []uint64) string {
 	var s []string
@@ -202,18 +209,18 @@ func (d *demo) charts() ([]report.Chart, error) {
 
 // sheet shows the first picture of each class, whatever came out of it.
 func (d *demo) sheet() (report.Sheet, error) {
-	s := report.Sheet{Title: "Relevance before and after", Columns: []string{"picture", "mask", "before", "after"},
+	s := report.Sheet{Columns: []string{"picture", "mask", "before", "after"},
 		Caption: "The first test picture of each class with a background that says nothing. Light is relevant to the right class; below, the class that the model takes it for and the share of the relevance on the shape. First seed."}
 	for i, before := range d.before[shifted].shown {
 		after := d.masks[0][shifted].shown[i]
-		row := report.SheetRow{Label: Classes[before.label], Images: []image.Image{before.image, before.mask.RGB()}, Notes: []string{"", ""}}
+		row := report.SheetRow{Label: Classes[before.label], Images: []image.Image{before.image, before.mask.RGB()}, Notes: report.Texts("", "")}
 		for _, v := range []shown{before, after} {
 			overlay, err := picture.Overlay(v.image, v.relevance, overlayOpacity)
 			if err != nil {
 				return s, err
 			}
 			row.Images = append(row.Images, overlay)
-			row.Notes = append(row.Notes, fmt.Sprintf("%s, %.0f %%", Classes[v.prediction], 100*v.share))
+			row.Notes = append(row.Notes, report.Cell{Text: fmt.Sprintf("%s, %.0f %%", Classes[v.prediction], 100*v.share), Value: &v.share, Unit: report.Percent})
 		}
 		s.Rows = append(s.Rows, row)
 	}

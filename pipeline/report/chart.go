@@ -1,6 +1,7 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -9,15 +10,37 @@ import (
 
 // Chart is a line chart.
 type Chart struct {
-	Title, Caption string
-	XLabel, YLabel string
-	Series         []Series
+	Title   string   `json:"title"`
+	Caption string   `json:"caption,omitempty"`
+	XLabel  string   `json:"x"`
+	YLabel  string   `json:"y"`
+	Series  []Series `json:"series"`
+	// Reliability lets both axes run from 0 to 1, with the diagonal on which a
+	// calibrated model lies.
+	Reliability bool `json:"reliability,omitempty"`
 }
 
 // Series is one line. Points that are not finite leave a gap.
 type Series struct {
-	Name string
-	X, Y []float64 // of equal length, X rising
+	Name string  `json:"name"`
+	X    Numbers `json:"x"` // rising
+	Y    Numbers `json:"y"` // as many
+	// Weights make the points' areas; nil: lines of few points have small ones.
+	Weights Numbers `json:"weights,omitempty"`
+}
+
+// Numbers are values of which JSON writes those that are not finite as null.
+type Numbers []float64
+
+// MarshalJSON implements json.Marshaler.
+func (n Numbers) MarshalJSON() ([]byte, error) {
+	out := make([]*float64, len(n))
+	for i := range n {
+		if finite(n[i]) {
+			out[i] = &n[i]
+		}
+	}
+	return json.Marshal(out)
 }
 
 // The chart's own units; the page scales them. The letters stay legible on a
@@ -41,6 +64,8 @@ type drawnChart struct {
 	Left, Right         float64
 	Top, Bottom         float64
 	MiddleX, MiddleY    float64
+	AxisEnd             float64 // of the marks on the x axis
+	Diagonal            string
 	XTicks, YTicks      []tick
 	Lines               []drawnLine
 	XLabelY, TickLabelY float64
@@ -55,8 +80,13 @@ type drawnLine struct {
 	Name, Summary string
 	Class         int // colour and dashes
 	Path          string
-	Markers       [][2]float64
+	Markers       []marker
 }
+
+type marker struct{ X, Y, R float64 }
+
+// styles is how many lines differ in colour or dashes.
+const styles = 8
 
 // draw lays the chart out; id tells the page's charts apart.
 func (c Chart) draw(id int) (drawnChart, error) {
@@ -64,13 +94,13 @@ func (c Chart) draw(id int) (drawnChart, error) {
 		ID: id, Title: c.Title, Caption: c.Caption, XLabel: c.XLabel, YLabel: c.YLabel,
 		Width: chartWidth, Height: chartHeight, Left: plotLeft, Right: plotRight, Top: plotTop, Bottom: plotBottom,
 		MiddleX: (plotLeft + plotRight) / 2, MiddleY: (plotTop + plotBottom) / 2,
-		TickLabelY: plotBottom + 18, XLabelY: chartHeight - 8,
+		AxisEnd: plotBottom + 5, TickLabelY: plotBottom + 19, XLabelY: chartHeight - 8,
 	}
 	var xs, ys span
 	series := make([]Series, len(c.Series))
 	for i, s := range c.Series {
-		if len(s.X) != len(s.Y) {
-			return out, fmt.Errorf("report: chart %q, line %q: found %d x and %d y values", c.Title, s.Name, len(s.X), len(s.Y))
+		if len(s.X) != len(s.Y) || s.Weights != nil && len(s.Weights) != len(s.X) {
+			return out, fmt.Errorf("report: chart %q, line %q: found %d x and %d y values, and %d weights", c.Title, s.Name, len(s.X), len(s.Y), len(s.Weights))
 		}
 		series[i] = s.thinned()
 		for j := range s.X {
@@ -88,25 +118,45 @@ func (c Chart) draw(id int) (drawnChart, error) {
 		out.Description = "No values were recorded."
 		return out, nil
 	}
-	ys.roundOut()
-	xs.widen()
+	if c.Reliability {
+		xs, ys = span{high: 1, parts: true}, span{high: 1, parts: true}
+		out.Diagonal = fmt.Sprintf("M%g %gL%g %g", plotLeft, plotBottom, plotRight, plotTop)
+	} else {
+		ys.roundOut()
+		if xs.low > 0 && xs.low <= xs.high/2 {
+			xs.low = 0
+		}
+		xs.widen()
+	}
 	toX := func(x float64) float64 { return plotLeft + (x-xs.low)/(xs.high-xs.low)*(plotRight-plotLeft) }
 	toY := func(y float64) float64 { return plotBottom - (y-ys.low)/(ys.high-ys.low)*(plotBottom-plotTop) }
 	out.XTicks, out.YTicks = xs.ticks(toX), ys.ticks(toY)
 	said := make([]string, len(series))
 	for i, s := range series {
-		line := drawnLine{Name: s.Name, Class: i % 4, Summary: c.Series[i].summary()}
+		line := drawnLine{Name: s.Name, Class: i % styles, Summary: c.Series[i].summary()}
 		line.Path, line.Markers = s.path(toX, toY)
+		if c.Reliability {
+			line.Summary = "" // where it starts and ends says nothing
+		}
 		out.Lines = append(out.Lines, line)
-		said[i] = s.Name + " " + line.Summary
+		if said[i] = s.Name; line.Summary != "" {
+			said[i] += " " + line.Summary
+		}
+	}
+	if c.Reliability {
+		said = append(said, "the diagonal is perfect calibration")
 	}
 	out.Description = fmt.Sprintf("%s over %s: %s.", c.YLabel, c.XLabel, strings.Join(said, "; "))
 	return out, nil
 }
 
 // path is the SVG path of a series; short series and lone points get markers.
-func (s Series) path(toX, toY func(float64) float64) (d string, markers [][2]float64) {
+func (s Series) path(toX, toY func(float64) float64) (d string, markers []marker) {
 	var b strings.Builder
+	heaviest := 0.0
+	for _, w := range s.Weights {
+		heaviest = max(heaviest, w)
+	}
 	pen := "M"
 	for i := range s.X {
 		if !finite(s.X[i]) || !finite(s.Y[i]) {
@@ -117,7 +167,11 @@ func (s Series) path(toX, toY func(float64) float64) (d string, markers [][2]flo
 		fmt.Fprintf(&b, "%s%g %g", pen, x, y)
 		next := i+1 < len(s.X) && finite(s.X[i+1]) && finite(s.Y[i+1])
 		if len(s.X) <= 25 || pen == "M" && !next {
-			markers = append(markers, [2]float64{x, y})
+			m := marker{X: x, Y: y, R: 3.5}
+			if heaviest > 0 {
+				m.R = round1(2.5 + 9*math.Sqrt(s.Weights[i]/heaviest))
+			}
+			markers = append(markers, m)
 		}
 		pen = "L"
 	}
@@ -137,11 +191,11 @@ func (s Series) summary() string {
 	}
 	switch {
 	case first < 0:
-		return "has no values"
+		return "no values"
 	case first == last:
-		return "is " + short(s.Y[first])
+		return short(s.Y[first])
 	}
-	return fmt.Sprintf("goes from %s to %s", short(s.Y[first]), short(s.Y[last]))
+	return fmt.Sprintf("from %s to %s", short(s.Y[first]), short(s.Y[last]))
 }
 
 // thinned averages neighbouring points so that at most maxPoints are left.

@@ -18,9 +18,9 @@ const (
 )
 
 type drawnSheet struct {
-	Title, Caption string
-	Columns        []string
-	Rows           []drawnRow
+	Caption string
+	Columns []string
+	Rows    []drawnRow
 }
 
 type drawnRow struct {
@@ -36,23 +36,24 @@ type drawnImage struct {
 	Small         bool // to be enlarged without smoothing
 }
 
-func (s Sheet) draw() (drawnSheet, error) {
-	out := drawnSheet{Title: s.Title, Caption: s.Caption, Columns: s.Columns}
+// draw draws the sheet of a section of that title.
+func (s Sheet) draw(title string) (drawnSheet, error) {
+	out := drawnSheet{Caption: s.Caption, Columns: s.Columns}
 	for _, row := range s.Rows {
 		if len(row.Images) != len(s.Columns) || row.Notes != nil && len(row.Notes) != len(s.Columns) {
 			return out, fmt.Errorf("report: sheet %q, row %q: found %d pictures and %d notes, want %d of each",
-				s.Title, row.Label, len(row.Images), len(row.Notes), len(s.Columns))
+				title, row.Label, len(row.Images), len(row.Notes), len(s.Columns))
 		}
 		drawn := drawnRow{Label: row.Label}
 		for i, img := range row.Images {
 			cell := drawnImage{Alt: s.Columns[i] + ": " + row.Label}
 			if row.Notes != nil {
-				cell.Note = row.Notes[i]
+				cell.Note = row.Notes[i].Text
 			}
 			if img != nil {
 				uri, err := dataURI(img)
 				if err != nil {
-					return out, fmt.Errorf("report: sheet %q, row %q, %s: %w", s.Title, row.Label, s.Columns[i], err)
+					return out, fmt.Errorf("report: sheet %q, row %q, %s: %w", title, row.Label, s.Columns[i], err)
 				}
 				size := img.Bounds().Size()
 				cell.URI, cell.Width, cell.Height, cell.Small = uri, size.X, size.Y, size.X < 128
