@@ -61,7 +61,7 @@ func evaluateCommand() *cli.Command {
 			&cli.IntFlag{Name: "limit", Usage: "evaluate `N` pictures of each class, the first by name", DefaultText: "all"},
 			&cli.StringFlag{Name: "masks", Usage: "foreground masks of the pictures lie in `DIR`, by the same folders and names"},
 			&cli.StringSliceFlag{Name: "measure", Usage: "measure `WHAT`, one or several of " + strings.Join(pipeline.Measures(), ", ") + ", with commas between; may be repeated", DefaultText: "accuracy, and with --masks segmentation and relevance"},
-			&cli.StringFlag{Name: "method", Usage: "explain predictions by `METHOD`", Value: pipeline.MethodRelevance},
+			&cli.StringFlag{Name: "method", Usage: "explain predictions by `METHOD`, one of explain's", Value: pipeline.MethodRelevance},
 			&cli.IntFlag{Name: "steps", Usage: "with relevance, also measure insertion and deletion, in `N` steps (14, say), each of which takes 4 predictions", DefaultText: "not measured"},
 			&cli.BoolFlag{Name: "synthesize", Usage: "also measure objects pasted on other pictures' backgrounds, at sizes, places and angles"},
 			&cli.IntFlag{Name: "samples", Usage: "synthesize pictures of `N` objects, 56 each", DefaultText: "100, or all"},
