@@ -112,20 +112,30 @@ func (l *Log) Mark() (int64, error) {
 	return l.offset, nil
 }
 
+// reaches checks that the log has whole lines up to where a checkpoint was
+// taken.
+func (l *Log) reaches(offset int64) error {
+	if offset < 0 || offset > l.offset {
+		return fmt.Errorf("the log %s has %d bytes, and the checkpoint was taken at %d: lines are missing", l.f.Name(), l.offset, offset)
+	}
+	if offset == 0 {
+		return nil
+	}
+	var last [1]byte
+	if _, err := l.f.ReadAt(last[:], offset-1); err != nil {
+		return fmt.Errorf("reading the log %s: %w", l.f.Name(), err)
+	}
+	if last[0] != '\n' {
+		return fmt.Errorf("the log %s: no line ends at byte %d, where the checkpoint was taken: the file was changed", l.f.Name(), offset)
+	}
+	return nil
+}
+
 // TruncateTo removes what came after a checkpoint, so that a resumed run writes
 // these lines again.
 func (l *Log) TruncateTo(offset int64) error {
-	if offset < 0 || offset > l.offset {
-		return fmt.Errorf("resuming the log %s: it has %d bytes, and the checkpoint was taken at %d: lines are missing", l.f.Name(), l.offset, offset)
-	}
-	if offset > 0 {
-		var last [1]byte
-		if _, err := l.f.ReadAt(last[:], offset-1); err != nil {
-			return fmt.Errorf("resuming the log %s: %w", l.f.Name(), err)
-		}
-		if last[0] != '\n' {
-			return fmt.Errorf("resuming the log %s: no line ends at byte %d, where the checkpoint was taken: the file was changed", l.f.Name(), offset)
-		}
+	if err := l.reaches(offset); err != nil {
+		return fmt.Errorf("resuming: %w", err)
 	}
 	if err := l.f.Truncate(offset); err != nil {
 		return fmt.Errorf("resuming the log %s: %w", l.f.Name(), err)
