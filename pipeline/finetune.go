@@ -427,12 +427,18 @@ func (t *trainer) restore(c *Checkpoint) error {
 		return err
 	}
 	history, err := t.run.ReadLog()
+	if err != nil {
+		return err
+	}
+	if err := history.fits(&t.state); err != nil {
+		return &LogError{Path: t.run.Path(logName), Err: err}
+	}
 	for _, r := range history.Steps {
 		if r.Epoch == t.state.Epoch {
 			t.sum.add(r)
 		}
 	}
-	return err
+	return nil
 }
 
 func (t *trainer) close() {
