@@ -80,7 +80,7 @@ func TestRunKilledAnywhereResumesToTheSameBits(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills processes for seconds")
 	}
-	kills, seed := numberFrom(t, "RELEVIT_KILLS", 5), numberFrom(t, "RELEVIT_SEED", int(time.Now().UnixNano()))
+	kills, seed := numberFrom(t, "RELEVIT_KILLS", 20), numberFrom(t, "RELEVIT_SEED", int(time.Now().UnixNano()))
 	t.Logf("RELEVIT_SEED=%d", seed)
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	work := newWorkplace(t)
@@ -147,12 +147,16 @@ func killAt(t *testing.T, dir string, args []string, w *watched, m moment, after
 	return false
 }
 
-// checkCheckpoints reads what a dead process left, as export would: from the
-// first checkpoint on there is always a whole one.
+// checkCheckpoints reads what a dead process left, as check and export would:
+// nothing is damaged, and from the first checkpoint on there is always one.
 func checkCheckpoints(t *testing.T, dir string, before map[string]bool) {
 	t.Helper()
 	if !pipeline.IsRun(dir) {
 		return
+	}
+	found, err := pipeline.Check(t.Context(), dir)
+	if err != nil || !found.Healthy {
+		t.Fatalf("%v, faults %v", err, found.Faults)
 	}
 	run, err := pipeline.ReadRun(dir)
 	if err != nil {
