@@ -278,3 +278,13 @@ func write(t *testing.T, name, text string) {
 		t.Fatal(err)
 	}
 }
+
+func TestCheckpointsIsTakenForCheckpoint(t *testing.T) {
+	c, err := Load(nil, []string{"checkpoints.keep=5"})
+	if err != nil || c.Checkpoint.Keep != 5 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := Load(nil, []string{"checkpoint.keep=0"}); err == nil || !strings.Contains(err.Error(), "checkpoint.keep") {
+		t.Errorf("error %v, want one that names the key", err)
+	}
+}

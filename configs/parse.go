@@ -276,7 +276,7 @@ func isGroup(t reflect.Type) bool { return t.Kind() == reflect.Struct && t != si
 
 func fieldByKey(v reflect.Value, key string) (reflect.Value, bool) {
 	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("yaml") == key {
+		if tag := v.Type().Field(i).Tag; tag.Get("yaml") == key || key != "" && tag.Get("also") == key {
 			return v.Field(i), true
 		}
 	}

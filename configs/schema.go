@@ -46,7 +46,7 @@ type Config struct {
 	Preprocess Preprocess `yaml:"preprocess"`
 	Data       Data       `yaml:"data"`
 
-	Checkpoint  Checkpoint `yaml:"checkpoint"`
+	Checkpoint  Checkpoint `yaml:"checkpoint" also:"checkpoints"`
 	SheetImages int        `yaml:"sheet_images" check:"min 0"`
 	Workers     int        `yaml:"workers" check:"min 0"`
 	Strict      bool       `yaml:"strict"`
@@ -107,10 +107,12 @@ type Validation struct {
 	Samples  int     `yaml:"samples" check:"min 0"`
 }
 
-// Checkpoint says how often a run is saved; 0 turns a cadence off.
+// Checkpoint says how often a run is saved, 0 turning a cadence off, and how
+// many checkpoints there are of each kind.
 type Checkpoint struct {
 	EverySteps  int `yaml:"every_steps" check:"min 0"`
 	EveryEpochs int `yaml:"every_epochs" check:"min 0"`
+	Keep        int `yaml:"keep" check:"min 1, max 1000"`
 }
 
 // LRAt returns the learning rate of an epoch, counted from 0.

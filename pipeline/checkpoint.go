@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,6 +42,11 @@ type Checkpoint struct {
 	Moments    []safetensors.Named // AdamW's first moments
 	Squares    []safetensors.Named // and second
 	State      State
+
+	// Of one that was loaded: its folder's name, and what is wrong with the
+	// newer ones, in whose place it was taken.
+	Name   string
+	Faults []*CheckpointError
 }
 
 // State is where in a run a checkpoint was taken.
@@ -56,7 +60,10 @@ type State struct {
 	ConfigDigest string `json:"config_digest"`
 	Tool         string `json:"tool"` // version that wrote it
 
-	SHA256 map[string]string `json:"sha256"` // of the files; SaveCheckpoint fills it in
+	// SaveCheckpoint fills these in.
+	SHA256 map[string]string `json:"sha256"`       // of the files
+	Bytes  map[string]int64  `json:"bytes"`        // their lengths
+	Sum    string            `json:"state_sha256"` // of this file, the 64 digits here left out
 }
 
 // CheckpointError is a fault in a stored checkpoint.
@@ -64,14 +71,22 @@ type CheckpointError struct {
 	Path    string
 	Problem string
 	Err     error
+	Advice  string
 }
 
 func (e *CheckpointError) Error() string {
-	s := fmt.Sprintf("checkpoint %s: %s", e.Path, e.Problem)
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
+	s := fmt.Sprintf("checkpoint %s: %s", e.Path, e.reason())
+	if e.Advice != "" {
+		s += "; " + e.Advice
 	}
 	return s
+}
+
+func (e *CheckpointError) reason() string {
+	if e.Err == nil {
+		return e.Problem
+	}
+	return e.Problem + ": " + e.Err.Error()
 }
 
 func (e *CheckpointError) Unwrap() error { return e.Err }
@@ -83,9 +98,10 @@ func (e *CheckpointError) ExitCode() int { return 3 }
 var ErrNoCheckpoint = errors.New("the run has no such checkpoint yet")
 
 // SaveCheckpoint makes c the run's checkpoint of that name, Last or Best. It
-// takes the place of the one before in one step: whenever the process or the
-// machine stops, one whole checkpoint is there. On an error the one before is
-// untouched. Save Best before Last, whose state speaks of it.
+// takes the place of the one before in one step, and that one is kept as last.1
+// or best.1 (see keep): whenever the process or the machine stops, one whole
+// checkpoint is there. On an error the one before is untouched. Save Best before
+// Last, whose state speaks of it.
 func (r *Run) SaveCheckpoint(which string, c *Checkpoint) error {
 	if err := r.save(which, c); err != nil {
 		return fmt.Errorf("saving checkpoint %s: %w", r.Path(checkpoints, which), explainFull(err))
@@ -101,24 +117,26 @@ func (r *Run) save(which string, c *Checkpoint) error {
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp) // after an exchange, this is the checkpoint before
+	defer os.RemoveAll(tmp)
 	if err := os.Mkdir(tmp, 0o777); err != nil {
 		return err
 	}
 	state := c.State
-	state.SHA256 = map[string]string{}
+	state.SHA256, state.Bytes = map[string]string{}, map[string]int64{}
 	moments := slices.Concat(prefixed(momentPrefix, c.Moments), prefixed(squarePrefix, c.Squares))
 	for name, tensors := range map[string][]safetensors.Named{parametersName: c.Parameters, optimizerName: moments} {
-		sum, err := writeSummed(filepath.Join(tmp, name), tensors)
-		if err != nil {
+		var err error
+		if state.SHA256[name], state.Bytes[name], err = writeSummed(filepath.Join(tmp, name), tensors); err != nil {
 			return err
 		}
-		state.SHA256[name] = sum
 	}
-	err := writeSynced(filepath.Join(tmp, stateName), func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(state)
+	text, err := state.encode()
+	if err != nil {
+		return err
+	}
+	err = writeSynced(filepath.Join(tmp, stateName), func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
 	})
 	if err != nil {
 		return err
@@ -129,115 +147,31 @@ func (r *Run) save(which string, c *Checkpoint) error {
 	return r.install(tmp, which)
 }
 
-// writeSummed writes tensors and returns the file's SHA-256.
-func writeSummed(path string, tensors []safetensors.Named) (string, error) {
-	h := sha256.New()
+// writeSummed writes tensors and returns the file's SHA-256 and length.
+func writeSummed(path string, tensors []safetensors.Named) (string, int64, error) {
+	h, n := sha256.New(), counter(0)
 	err := writeSynced(path, func(w io.Writer) error {
-		return safetensors.Encode(io.MultiWriter(w, h), path, tensors, map[string]string{"format": "pt"})
+		return safetensors.Encode(io.MultiWriter(w, h, &n), path, tensors, map[string]string{"format": "pt"})
 	})
-	return hex.EncodeToString(h.Sum(nil)), err
+	return hex.EncodeToString(h.Sum(nil)), int64(n), err
 }
 
-// install moves a complete temporary folder to where its checkpoint belongs.
-func (r *Run) install(tmp, which string) error {
-	to := r.Path(checkpoints, which)
-	swapped, err := exchange(tmp, to)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		err = os.Rename(tmp, to)
-	case err == nil && !swapped:
-		err = displace(tmp, to, r.Path(checkpoints, "."+which+".old"))
-	}
-	if err != nil {
-		return err
-	}
-	return syncFolder(r.Path(checkpoints))
+// counter counts the bytes that are written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }
 
-// displace puts tmp where to is, in two renames. A stop between them leaves
-// old, which recover puts back.
-func displace(tmp, to, old string) error {
-	if err := os.Rename(to, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Rename(tmp, to); err != nil {
-		return errors.Join(err, os.Rename(old, to))
-	}
-	return os.RemoveAll(old)
-}
-
-// recover puts a checkpoint back that was being replaced when its process
-// ended, and removes what isn't whole: hidden files, in the run's own folders.
-func (r *Run) recover() error {
-	folder := r.Path(checkpoints)
-	for _, which := range []string{Last, Best} {
-		to, old := filepath.Join(folder, which), filepath.Join(folder, "."+which+".old")
-		if _, err := os.Stat(to); errors.Is(err, fs.ErrNotExist) {
-			if err := os.Rename(old, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
-	}
-	var unfinished []string
-	for _, name := range append([]string{"."}, runFolders...) {
-		if err := os.MkdirAll(r.Path(name), 0o777); err != nil {
-			return explainFull(err)
-		}
-		entries, err := os.ReadDir(r.Path(name))
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if strings.HasPrefix(e.Name(), ".") && (name != "." || strings.HasSuffix(e.Name(), ".tmp")) {
-				unfinished = append(unfinished, r.Path(name, e.Name()))
-			}
-		}
-	}
-	for _, path := range unfinished {
-		if err := os.RemoveAll(path); err != nil {
-			return err
-		}
-	}
-	return syncFolder(folder)
-}
-
-// LoadCheckpoint reads a checkpoint and verifies it: checksums, and that the
-// moments fit the parameters. ErrNoCheckpoint says that there is none, a
-// *CheckpointError that it is damaged.
-func (r *Run) LoadCheckpoint(which string) (*Checkpoint, error) { return r.load(which, true) }
-
-// LoadParameters reads a checkpoint without the moments, to use the model
-// rather than to train on.
-func (r *Run) LoadParameters(which string) (*Checkpoint, error) { return r.load(which, false) }
-
-func (r *Run) load(which string, moments bool) (*Checkpoint, error) {
-	folder := r.Path(checkpoints, which)
-	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-		if r.lock != nil {
-			return nil, fmt.Errorf("loading checkpoint %s: %w", folder, ErrNoCheckpoint)
-		}
-		// A reader doesn't tidy up: see install.
-		folder = r.Path(checkpoints, "."+which+".old")
-		if _, err := os.Stat(folder); err != nil {
-			return nil, fmt.Errorf("loading checkpoint %s: %w", r.Path(checkpoints, which), ErrNoCheckpoint)
-		}
-	}
-	c, err := readCheckpoint(folder, moments)
-	if err != nil && r.lock == nil {
-		c, err = readCheckpoint(folder, moments) // it may have been replaced while we read
-	}
-	return c, err
-}
-
+// readCheckpoint reads and verifies one checkpoint; a fault in it is a
+// *CheckpointError.
 func readCheckpoint(folder string, moments bool) (*Checkpoint, error) {
-	c := &Checkpoint{}
-	text, err := os.ReadFile(filepath.Join(folder, stateName))
+	state, err := readState(folder)
 	if err != nil {
-		return nil, &CheckpointError{Path: folder, Problem: "its state can't be read", Err: err}
+		return nil, err
 	}
-	if err := json.Unmarshal(text, &c.State); err != nil {
-		return nil, &CheckpointError{Path: folder, Problem: stateName + " is damaged", Err: err}
-	}
+	c := &Checkpoint{State: *state}
 	if c.Parameters, err = c.State.read(folder, parametersName); err != nil {
 		return nil, err
 	}
@@ -261,27 +195,37 @@ func readCheckpoint(folder string, moments bool) (*Checkpoint, error) {
 	return c, nil
 }
 
-// read reads one file of a checkpoint, whose checksum must be the state's.
+// read reads one file of a checkpoint, whose length and checksum must be the
+// state's.
 func (s *State) read(folder, name string) ([]safetensors.Named, error) {
 	path := filepath.Join(folder, name)
-	data, err := os.ReadFile(path)
+	damaged := func(err error, format string, args ...any) error {
+		return &CheckpointError{Path: folder, Problem: name + " is damaged: " + fmt.Sprintf(format, args...), Err: err}
+	}
+	info, err := os.Stat(path)
+	if want, ok := s.Bytes[name]; err == nil && ok && info.Size() != want {
+		return nil, damaged(nil, "it has %d bytes, %s says %d", info.Size(), stateName, want)
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
 	if err != nil {
 		return nil, &CheckpointError{Path: folder, Problem: "a file can't be read", Err: err}
 	}
 	sum := sha256.Sum256(data)
 	if got := hex.EncodeToString(sum[:]); got != s.SHA256[name] {
-		return nil, &CheckpointError{Path: folder, Problem: fmt.Sprintf(
-			"%s is damaged: its SHA-256 is %s, %s says %q", name, got, stateName, s.SHA256[name])}
+		return nil, damaged(nil, "its SHA-256 is %s, %s says %q", got, stateName, s.SHA256[name])
 	}
 	f, err := safetensors.Parse(path, data)
 	if err != nil {
-		return nil, err
+		return nil, damaged(err, "it was written so")
 	}
 	out := make([]safetensors.Named, 0, len(f.Names()))
 	for _, n := range f.Names() {
 		t, err := f.Tensor(n)
 		if err != nil {
-			return nil, err
+			return nil, damaged(err, "it was written so")
 		}
 		out = append(out, safetensors.Named{Name: n, Tensor: t})
 	}

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,13 +62,11 @@ func openTrained(run *Run, o ModelOptions) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := run.LoadParameters(Best)
-	if errors.Is(err, ErrNoCheckpoint) {
-		c, err = run.LoadParameters(Last)
-	}
+	c, err := run.loadTrained()
 	if err != nil {
 		return nil, err
 	}
+	m.Warnings = append(m.Warnings, c.warnings()...)
 	for _, g := range []*onnx.Graph{m.Source.Graph, m.Graph} {
 		if err := fill(g, c.Parameters); err != nil {
 			return nil, fmt.Errorf("%s: %w", run.Dir, err)

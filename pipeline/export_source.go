@@ -81,21 +81,19 @@ func (e *exporter) openRun(dir string) error {
 	if e.model, e.document, err = onnx.ReadModel(e.base); err != nil {
 		return err
 	}
-	which := e.opt.Checkpoint
-	if which == "" {
-		which = Best
-	}
-	c, err := run.LoadParameters(which)
-	if errors.Is(err, ErrNoCheckpoint) && e.opt.Checkpoint == "" {
-		which = Last
-		c, err = run.LoadParameters(which)
+	var c *Checkpoint
+	if e.opt.Checkpoint == "" {
+		c, err = run.loadTrained()
+	} else {
+		c, err = run.LoadParameters(e.opt.Checkpoint)
 	}
 	if err != nil {
 		return err
 	}
+	e.result.Notes = append(e.result.Notes, c.warnings()...)
 	e.trained, e.original = c.Parameters, constantsOf(e.model.Graph)
 	e.files = []string{run.Config.Model}
-	e.result.Checkpoint, e.result.Epoch, e.result.GlobalStep = which, c.State.Epoch, c.State.GlobalStep
+	e.result.Checkpoint, e.result.Epoch, e.result.GlobalStep = c.Name, c.State.Epoch, c.State.GlobalStep
 	return e.describe(run, e.base, e.opt.Version)
 }
 

@@ -103,11 +103,17 @@ func (t *trainer) openModel(opt ModelOptions) (*Model, error) {
 		return nil, err
 	}
 	for _, w := range m.Warnings {
-		if t.hooks.OnWarning != nil {
-			t.hooks.OnWarning(t.cfg.Model + ": " + w)
-		}
+		t.warn(t.cfg.Model + ": " + w)
 	}
 	return m, nil
+}
+
+func (t *trainer) warn(texts ...string) {
+	for _, text := range texts {
+		if t.hooks.OnWarning != nil {
+			t.hooks.OnWarning(text)
+		}
+	}
 }
 
 // interrupted turns the error of a cancelled context into ErrInterrupted.
@@ -200,9 +206,7 @@ func (t *trainer) skip(c dataset.Corrupt) {
 		return
 	}
 	t.skipped[path] = true
-	if t.hooks.OnWarning != nil {
-		t.hooks.OnWarning(fmt.Sprintf("skipped: %v", c.Err))
-	}
+	t.warn(fmt.Sprintf("skipped: %v", c.Err))
 }
 
 // keepArtifacts writes the graphs, and the model whose parameters they train,
@@ -334,7 +338,7 @@ func (t *trainer) openLoaders(o dataset.Options) error {
 
 // start evaluates the model before training and goes to where the run stopped.
 func (t *trainer) start(ctx context.Context) (before *Metrics, err error) {
-	c, err := t.run.LoadCheckpoint(Last)
+	c, err := t.run.loadResumable(t.log)
 	switch {
 	case errors.Is(err, ErrNoCheckpoint):
 		if before, err = t.begin(ctx); err != nil {
@@ -343,6 +347,7 @@ func (t *trainer) start(ctx context.Context) (before *Metrics, err error) {
 	case err != nil:
 		return nil, err
 	default:
+		t.warn(c.warnings()...)
 		if err := t.restore(c); err != nil {
 			return nil, err
 		}
@@ -422,12 +427,18 @@ func (t *trainer) restore(c *Checkpoint) error {
 		return err
 	}
 	history, err := t.run.ReadLog()
+	if err != nil {
+		return err
+	}
+	if err := history.fits(&t.state); err != nil {
+		return &LogError{Path: t.run.Path(logName), Err: err}
+	}
 	for _, r := range history.Steps {
 		if r.Epoch == t.state.Epoch {
 			t.sum.add(r)
 		}
 	}
-	return err
+	return nil
 }
 
 func (t *trainer) close() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/pipeline/dataset"
@@ -19,15 +20,20 @@ func (t *trainer) finish(ctx context.Context, before *Metrics) (*FinetuneResult,
 		return nil, err
 	}
 	result := &FinetuneResult{Run: t.run.Path(), Epochs: t.state.Epoch, Steps: t.state.GlobalStep, BestEpoch: t.state.BestEpoch, Before: before, Seconds: history.Seconds()}
-	best, err := t.run.LoadParameters(Best)
-	if err != nil && !errors.Is(err, ErrNoCheckpoint) {
+	best, err := t.run.loadTrained()
+	if err != nil {
 		return nil, err
 	}
-	if err == nil {
-		t.use(best.Parameters)
+	t.warn(best.warnings()...)
+	t.use(best.Parameters)
+	if len(best.Faults) > 0 { // it is another
+		result.BestEpoch = -1
+		if strings.HasPrefix(best.Name, Best) {
+			result.BestEpoch = best.State.BestEpoch
+		}
 	}
 	best = nil
-	found := &Results{BestEpoch: t.state.BestEpoch, Before: before, Skipped: len(t.skipped)}
+	found := &Results{BestEpoch: result.BestEpoch, Before: before, Skipped: len(t.skipped)}
 	if t.checker != nil {
 		var each []*Judged
 		if result.After, each, err = t.validate(ctx); err != nil {

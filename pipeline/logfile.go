@@ -112,20 +112,30 @@ func (l *Log) Mark() (int64, error) {
 	return l.offset, nil
 }
 
+// reaches checks that the log has whole lines up to where a checkpoint was
+// taken.
+func (l *Log) reaches(offset int64) error {
+	if offset < 0 || offset > l.offset {
+		return fmt.Errorf("the log %s has %d bytes, and the checkpoint was taken at %d: lines are missing", l.f.Name(), l.offset, offset)
+	}
+	if offset == 0 {
+		return nil
+	}
+	var last [1]byte
+	if _, err := l.f.ReadAt(last[:], offset-1); err != nil {
+		return fmt.Errorf("reading the log %s: %w", l.f.Name(), err)
+	}
+	if last[0] != '\n' {
+		return fmt.Errorf("the log %s: no line ends at byte %d, where the checkpoint was taken: the file was changed", l.f.Name(), offset)
+	}
+	return nil
+}
+
 // TruncateTo removes what came after a checkpoint, so that a resumed run writes
 // these lines again.
 func (l *Log) TruncateTo(offset int64) error {
-	if offset < 0 || offset > l.offset {
-		return fmt.Errorf("resuming the log %s: it has %d bytes, and the checkpoint was taken at %d: lines are missing", l.f.Name(), l.offset, offset)
-	}
-	if offset > 0 {
-		var last [1]byte
-		if _, err := l.f.ReadAt(last[:], offset-1); err != nil {
-			return fmt.Errorf("resuming the log %s: %w", l.f.Name(), err)
-		}
-		if last[0] != '\n' {
-			return fmt.Errorf("resuming the log %s: no line ends at byte %d, where the checkpoint was taken: the file was changed", l.f.Name(), offset)
-		}
+	if err := l.reaches(offset); err != nil {
+		return fmt.Errorf("resuming: %w", err)
 	}
 	if err := l.f.Truncate(offset); err != nil {
 		return fmt.Errorf("resuming the log %s: %w", l.f.Name(), err)
@@ -136,6 +146,26 @@ func (l *Log) TruncateTo(offset int64) error {
 
 // Close closes the file.
 func (l *Log) Close() error { return l.f.Close() }
+
+// LogError says that a run's log was changed by something else than relevit.
+type LogError struct {
+	Path string
+	Line int // from 1; 0 for none
+	Err  error
+}
+
+func (e *LogError) Error() string {
+	where := e.Path
+	if e.Line > 0 {
+		where = fmt.Sprintf("%s: line %d", where, e.Line)
+	}
+	return fmt.Sprintf("the log %s: %v; put the file back as it was", where, e.Err)
+}
+
+func (e *LogError) Unwrap() error { return e.Err }
+
+// ExitCode is that of a bad input file.
+func (e *LogError) ExitCode() int { return 3 }
 
 // History is what a run's log holds.
 type History struct {
@@ -165,7 +195,7 @@ func (r *Run) ReadLog() (h History, err error) {
 			return h, fmt.Errorf("reading the log %s: %w", f.Name(), err)
 		}
 		if err := h.read(bytes.TrimSpace(line)); err != nil {
-			return h, fmt.Errorf("reading the log %s: line %d: %w", f.Name(), n, err)
+			return h, &LogError{Path: f.Name(), Line: n, Err: err}
 		}
 	}
 }
@@ -189,4 +219,28 @@ func (h *History) read(line []byte) error {
 		return json.Unmarshal(line, &h.Epochs[len(h.Epochs)-1])
 	}
 	return nil
+}
+
+// ordered checks that every step and epoch is there once.
+func (h *History) ordered() error {
+	for i, s := range h.Steps {
+		if s.GlobalStep != i {
+			return fmt.Errorf("step %d is where step %d belongs", s.GlobalStep, i)
+		}
+	}
+	for i, e := range h.Epochs {
+		if e.Epoch != i {
+			return fmt.Errorf("epoch %d is where epoch %d belongs", e.Epoch, i)
+		}
+	}
+	return nil
+}
+
+// fits checks that the log, up to where a checkpoint was taken, has the
+// checkpoint's steps and epochs.
+func (h *History) fits(s *State) error {
+	if len(h.Steps) != s.GlobalStep || len(h.Epochs) != s.Epoch {
+		return fmt.Errorf("there are %d steps and %d epochs up to the checkpoint of %d steps and %d epochs", len(h.Steps), len(h.Epochs), s.GlobalStep, s.Epoch)
+	}
+	return h.ordered()
 }

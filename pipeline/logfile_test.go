@@ -1,9 +1,12 @@
 package pipeline
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -63,6 +66,104 @@ func TestResumedLogEqualsAnUninterruptedOne(t *testing.T) {
 	for offset, want := range map[int64]string{mark + 1: "was changed", int64(len(a)) + 1: "lines are missing"} {
 		if err := l.TruncateTo(offset); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("truncating to %d: %v, want %q", offset, err, want)
+		}
+	}
+}
+
+// A run's log is cut at every byte of its last two lines: after resuming, no line
+// is there twice and none is missing. A process that dies loses nothing before
+// its checkpoint; where something else cut the file there, an earlier checkpoint
+// serves.
+func TestLogCutAnywhereIsMadeWhole(t *testing.T) {
+	const steps = 6
+	// train makes steps from the run's checkpoint on, and saves after each up to
+	// a last one.
+	train := func(r *Run, saves int) {
+		t.Helper()
+		l, err := r.OpenLog()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		from := 0
+		c, err := r.loadResumable(l)
+		if err == nil {
+			from = c.State.GlobalStep
+			err = l.TruncateTo(c.State.LogOffset)
+		} else if errors.Is(err, ErrNoCheckpoint) {
+			err = nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := from; n < steps; n++ {
+			if err := l.Append(map[string]any{"kind": "step", "global_step": n}); err != nil {
+				t.Fatal(err)
+			}
+			if n >= saves {
+				continue
+			}
+			c := checkpointAt(n+1, 5)
+			c.State.Epoch = 0
+			if c.State.LogOffset, err = l.Mark(); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.SaveCheckpoint(Last, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name        string
+		keep, saves int
+	}{
+		{"after the checkpoint", 2, steps - 2},
+		{"before the checkpoint", 3, steps},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			begun := newRun(t)
+			begun.Config.Checkpoint.Keep = c.keep
+			train(begun, c.saves)
+			whole, err := os.ReadFile(begun.Path(logName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := bytes.SplitAfter(whole, []byte("\n"))
+			for cut := len(whole) - len(lines[steps-1]) - len(lines[steps-2]); cut <= len(whole); cut++ {
+				r := &Run{Dir: filepath.Join(t.TempDir(), "run"), Config: begun.Config}
+				if err := errors.Join(os.CopyFS(r.Dir, os.DirFS(begun.Dir)), os.Truncate(r.Path(logName), int64(cut))); err != nil {
+					t.Fatal(err)
+				}
+				train(r, steps)
+				if got, err := os.ReadFile(r.Path(logName)); err != nil || !bytes.Equal(got, whole) {
+					t.Fatalf("cut at byte %d of %d: (%v)\n%s\nwant\n%s", cut, len(whole), err, got, whole)
+				}
+				h, err := r.ReadLog()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := h.fits(&State{GlobalStep: steps}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func TestLogWithAStepTwiceOrMissingIsNoticed(t *testing.T) {
+	steps := func(numbers ...int) *History {
+		h := &History{}
+		for _, n := range numbers {
+			h.Steps = append(h.Steps, step(n))
+		}
+		return h
+	}
+	if err := steps(0, 1, 2).fits(&State{GlobalStep: 3}); err != nil {
+		t.Error(err)
+	}
+	for _, h := range []*History{steps(0, 1), steps(0, 1, 1), steps(0, 2, 1), steps(1, 2, 3), steps(0, 1, 2, 3), {Steps: steps(0, 1, 2).Steps, Epochs: []EpochRecord{{Epoch: 1}}}} {
+		if h.fits(&State{GlobalStep: 3}) == nil {
+			t.Errorf("%+v is taken for steps 0, 1, 2", h.Steps)
 		}
 	}
 }

@@ -128,20 +128,34 @@ func (g *gridMask) mask() []bool {
 
 // maskLog is masks.jsonl, to which records are appended as masks appear.
 type maskLog struct {
-	dir string
+	dir  string
+	lock *folderLock
 
 	mu      sync.Mutex
 	f       *os.File
 	records map[string]MaskRecord // by File
 }
 
-// openMaskLog opens a folder of masks: an empty one, or one that was begun with
-// the same settings, or, with force, any.
+// openMaskLog opens a folder of masks, and locks it: an empty one, or one that
+// was begun with the same settings, or, with force, any.
 func openMaskLog(dir string, s maskSettings, force bool) (*maskLog, error) {
-	l := &maskLog{dir: dir, records: map[string]MaskRecord{}}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("writing to %s: %w", dir, err)
 	}
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := readMaskLog(dir, s, force)
+	if err != nil {
+		return nil, errors.Join(err, lock.release())
+	}
+	l.lock = lock
+	return l, nil
+}
+
+func readMaskLog(dir string, s maskSettings, force bool) (*maskLog, error) {
+	l := &maskLog{dir: dir, records: map[string]MaskRecord{}}
 	path := filepath.Join(dir, maskLogName)
 	data, err := os.ReadFile(path)
 	switch {
@@ -324,5 +338,5 @@ func (l *maskLog) writeTable(sitters []sitter) error {
 	})
 }
 
-// Close closes masks.jsonl.
-func (l *maskLog) Close() error { return l.f.Close() }
+// Close closes masks.jsonl and lets other processes have the folder.
+func (l *maskLog) Close() error { return errors.Join(l.f.Close(), l.lock.release()) }

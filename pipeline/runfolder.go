@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,9 +36,9 @@ type Run struct {
 	Dir    string
 	Config *configs.Config // as resolved when the run began
 
-	lock  *os.File // nil if the run is only read
-	fresh bool     // made by this process
-	made  []string // folders that didn't exist before, deepest first
+	lock  *folderLock // nil if the run is only read
+	fresh bool        // made by this process
+	made  []string    // folders that didn't exist before, deepest first
 }
 
 // ErrNoRun says that a folder holds no run.
@@ -87,10 +85,10 @@ func (r *Run) create() error {
 	if err := os.MkdirAll(r.Dir, 0o777); err != nil {
 		return explainFull(err)
 	}
-	if err := r.takeLock(); r.lock == nil {
-		return err
-	} else if err != nil { // the disk is full
-		r.fresh = len(r.made) > 0
+	if r.lock, err = lockFolder(r.Dir); err != nil {
+		if held := (*LockedError)(nil); !errors.As(err, &held) { // the disk is full
+			r.fresh = len(r.made) > 0
+		}
 		return err
 	}
 	// Another process may have made a run there since the first look.
@@ -175,8 +173,7 @@ func OpenRun(dir string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = r.takeLock()
-	if err == nil {
+	if r.lock, err = lockFolder(dir); err == nil {
 		err = r.recover()
 	}
 	if err != nil {
@@ -228,64 +225,7 @@ func (r *Run) Report() string { return r.Path(reportName) }
 
 // Close lets other processes have the run.
 func (r *Run) Close() error {
-	if r.lock == nil {
-		return nil
-	}
-	err := r.lock.Close() // which releases the lock
+	l := r.lock
 	r.lock = nil
-	return err
-}
-
-// holder is what the lock file says of the process that has the lock. The lock
-// itself is the kernel's, so that it ends with the process, however that ends.
-type holder struct {
-	PID   int       `json:"pid"`
-	Host  string    `json:"host"`
-	Since time.Time `json:"since"`
-}
-
-func (r *Run) takeLock() error {
-	f, err := os.OpenFile(r.Path(lockName), os.O_RDWR|os.O_CREATE, 0o666)
-	if err != nil {
-		return fmt.Errorf("locking the run: %w", explainFull(err))
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		defer f.Close()
-		var h holder
-		if json.NewDecoder(f).Decode(&h) != nil {
-			return fmt.Errorf("%s is in use by another process: wait for it, or give another folder by -o", r.Dir)
-		}
-		return fmt.Errorf("%s is in use by process %d on %s since %s: wait for it, or give another folder by -o",
-			r.Dir, h.PID, h.Host, h.Since.Format(time.DateTime))
-	}
-	if err != nil {
-		f.Close()
-		return fmt.Errorf("locking %s: %w", r.Path(lockName), err)
-	}
-	if !isAt(f, r.Path(lockName)) { // its holder removed it, see abandon
-		f.Close()
-		return r.takeLock()
-	}
-	r.lock = f
-	host, _ := os.Hostname() // only serves the message above
-	text, err := json.Marshal(holder{PID: os.Getpid(), Host: host, Since: time.Now().Round(time.Second)})
-	if err != nil {
-		return err
-	}
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	_, err = f.WriteAt(append(text, '\n'), 0)
-	return explainFull(err)
-}
-
-// isAt reports whether a file is still the one at a path.
-func isAt(f *os.File, path string) bool {
-	held, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Stat(path)
-	return err == nil && os.SameFile(held, there)
+	return l.release()
 }

@@ -25,6 +25,8 @@ const (
 type Batch struct {
 	Dir  string
 	Runs []configs.Named // as resolved when the batch began
+
+	lock *folderLock // nil if the batch is only read
 }
 
 // BatchOptions say which runs to make and where to keep them.
@@ -89,6 +91,7 @@ func FinetuneBatch(ctx context.Context, opt BatchOptions) (*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { b.lock.release() }()
 	failed, err := b.run(ctx, opt)
 	if err != nil {
 		if fresh {
@@ -106,44 +109,79 @@ func FinetuneBatch(ctx context.Context, opt BatchOptions) (*Comparison, error) {
 	return c, nil
 }
 
-// openOrCreateBatch opens the batch to go on with, or makes one.
+// openOrCreateBatch opens the batch to go on with, or makes one, and locks it.
 func openOrCreateBatch(opt BatchOptions) (b *Batch, fresh bool, err error) {
-	if IsBatch(opt.Dir) {
-		if !opt.Resume {
-			return nil, false, &ExistsError{Path: opt.Dir, Advice: "go on with that batch by --resume, or give another folder by -o"}
+	if !IsBatch(opt.Dir) {
+		if opt.Runs == nil {
+			return nil, false, fmt.Errorf("%s: %w; give a configuration to start one", opt.Dir, ErrNoRun)
 		}
-		if b, err = ReadBatch(opt.Dir); err != nil || opt.Runs == nil {
-			return b, false, err
+		if err := vacantForBatch(opt.Dir); err != nil {
+			return nil, false, err
 		}
-		same, err := sameBatch(b.Runs, opt.Runs)
-		if err == nil && !same {
-			err = &configs.Error{Msg: fmt.Sprintf("its runs differ from those of the batch %s (its %s); leave -c and --set out to resume, or take another -o", opt.Dir, batchName)}
+		if err := os.MkdirAll(opt.Dir, 0o777); err != nil {
+			return nil, false, fmt.Errorf("making the batch's folder: %w", explainFull(err))
 		}
-		return b, false, err
 	}
-	if opt.Runs == nil {
-		return nil, false, fmt.Errorf("%s: %w; give a configuration to start one", opt.Dir, ErrNoRun)
-	}
-	entries, err := os.ReadDir(opt.Dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return nil, false, err
-	case len(entries) > 0:
-		return nil, false, &ExistsError{Path: opt.Dir, Advice: "it holds " + entries[0].Name() + ", and these configurations make a batch of runs; give another folder by -o"}
-	}
-	text, err := configs.MarshalRuns(opt.Runs)
+	lock, err := lockFolder(opt.Dir)
 	if err != nil {
 		return nil, false, err
 	}
-	if err := os.MkdirAll(opt.Dir, 0o777); err != nil {
-		return nil, false, fmt.Errorf("making the batch's folder: %w", explainFull(err))
+	if IsBatch(opt.Dir) { // another process may have made one since the first look
+		b, err = openBatch(opt)
+	} else if fresh, err = true, vacantForBatch(opt.Dir); err == nil {
+		b, err = createBatch(opt)
+	}
+	if err != nil {
+		return nil, false, errors.Join(err, lock.release())
+	}
+	b.lock = lock
+	return b, fresh, nil
+}
+
+// openBatch reads the batch to go on with, which must be the one that is asked
+// for.
+func openBatch(opt BatchOptions) (*Batch, error) {
+	if !opt.Resume {
+		return nil, &ExistsError{Path: opt.Dir, Advice: "go on with that batch by --resume, or give another folder by -o"}
+	}
+	b, err := ReadBatch(opt.Dir)
+	if err != nil || opt.Runs == nil {
+		return b, err
+	}
+	same, err := sameBatch(b.Runs, opt.Runs)
+	if err == nil && !same {
+		err = &configs.Error{Msg: fmt.Sprintf("its runs differ from those of the batch %s (its %s); leave -c and --set out to resume, or take another -o", opt.Dir, batchName)}
+	}
+	return b, err
+}
+
+// vacantForBatch refuses a folder in which something lies.
+func vacantForBatch(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != lockName {
+			return &ExistsError{Path: dir, Advice: "it holds " + e.Name() + ", and these configurations make a batch of runs; give another folder by -o"}
+		}
+	}
+	return nil
+}
+
+func createBatch(opt BatchOptions) (*Batch, error) {
+	text, err := configs.MarshalRuns(opt.Runs)
+	if err != nil {
+		return nil, err
 	}
 	err = WriteFile(filepath.Join(opt.Dir, batchName), func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})
-	return &Batch{Dir: opt.Dir, Runs: opt.Runs}, true, err
+	return &Batch{Dir: opt.Dir, Runs: opt.Runs}, err
 }
 
 // sameBatch reports whether two batches have the same runs.
@@ -241,6 +279,8 @@ func (b *Batch) summarise() (*Comparison, error) {
 
 // abandon removes a batch that has no run yet.
 func (b *Batch) abandon() {
+	b.lock.release()
+	b.lock = nil
 	entries, err := os.ReadDir(b.Dir)
 	if err == nil && len(entries) == 1 && entries[0].Name() == batchName {
 		os.Remove(filepath.Join(b.Dir, batchName))

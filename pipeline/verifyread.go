@@ -79,7 +79,7 @@ func (v *Verification) read(ctx context.Context, i int, path string, opt VerifyO
 	switch {
 	case IsRun(path):
 		m.Kind = kindRun
-		err = v.readRun(ctx, s, opt)
+		err = v.readRun(ctx, m, opt)
 	case models.IsCheckpoint(path):
 		m.Kind, s.file = kindCheckpoint, ""
 		err = s.convert(opt.Open)
@@ -120,15 +120,18 @@ func (s *subject) convert(opt ModelOptions) error {
 
 // readRun exports a run into a temporary folder, and checks the graphs that the
 // run keeps. The export's graph must be the one that the run started from.
-func (v *Verification) readRun(ctx context.Context, s *subject, opt VerifyOptions) error {
+func (v *Verification) readRun(ctx context.Context, m *VerifiedModel, opt VerifyOptions) error {
+	s := m.subject
 	var err error
 	if s.folder, err = os.MkdirTemp("", "relevit-verify-"); err != nil {
 		return err
 	}
 	s.file = filepath.Join(s.folder, "model.onnx")
-	if _, err := Export(ctx, s.path, s.file, ExportOptions{Version: opt.Open.Version}); err != nil {
+	made, err := Export(ctx, s.path, s.file, ExportOptions{Version: opt.Open.Version})
+	if err != nil {
 		return err
 	}
+	m.Remarks = append(m.Remarks, made.Notes...)
 	if s.model, s.doc, err = onnx.ReadModel(s.file); err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 
 // commands lists the subcommands, each from the file of its name.
 func commands() []*cli.Command {
-	list := []*cli.Command{convertCommand(), inspectCommand(), masksCommand(), finetuneCommand(), explainCommand(), evaluateCommand(), reportCommand(), compareCommand(), exportCommand(), verifyCommand(),
+	list := []*cli.Command{convertCommand(), inspectCommand(), masksCommand(), finetuneCommand(), explainCommand(), evaluateCommand(), reportCommand(), compareCommand(), exportCommand(), verifyCommand(), checkCommand(),
 		traceCommand(), webCommand(), runtimeCommand(), demoCommand()}
 	for _, c := range list {
 		finish(c)

@@ -62,10 +62,11 @@ func TestCorruptPictureIsSkippedAndReportedOnce(t *testing.T) {
 	}
 }
 
-// TestDamagedRunIsNotResumed spoils one file of a run after the other.
+// TestDamagedRunIsNotResumed spoils one file of a run after the other. It keeps
+// no checkpoint but the last.
 func TestDamagedRunIsNotResumed(t *testing.T) {
 	work := newWorkplace(t)
-	mustRun(t, work, "finetune", "-c", "c.yaml", "--set", "steps=3", "-o", "whole")
+	mustRun(t, work, "finetune", "-c", "c.yaml", "--set", "steps=3", "--set", "checkpoints.keep=1", "-o", "whole")
 	for _, c := range []struct {
 		spoil func(string) error
 		code  int
@@ -78,7 +79,7 @@ func TestDamagedRunIsNotResumed(t *testing.T) {
 		{remove("run/checkpoints/last/optimizer.safetensors"), badInput, "no such file"},
 		{half("run/artifacts/model.onnx"), badInput, "truncated"},
 		{half("run/splits/train.csv"), badInput, "train.csv"},
-		{write("run/log.jsonl", ""), failed, "lines are missing"},
+		{write("run/log.jsonl", ""), badInput, "lines are missing"},
 	} {
 		if err := errors.Join(remove("run")(work), os.CopyFS(filepath.Join(work, "run"), os.DirFS(filepath.Join(work, "whole"))), c.spoil(work)); err != nil {
 			t.Fatal(err)
@@ -88,5 +89,55 @@ func TestDamagedRunIsNotResumed(t *testing.T) {
 		if !errors.As(err, &exit) || exit.ExitCode() != c.code || !bytes.Contains(out, []byte(c.says)) {
 			t.Errorf("%v, want code %d and %q; it said\n%s", err, c.code, c.says, out)
 		}
+	}
+}
+
+// TestDamagedCheckpointIsPassedOver spoils a run's newest checkpoints: resuming
+// ends at the same bits, and export, explain and evaluate take the one before;
+// all say so.
+func TestDamagedCheckpointIsPassedOver(t *testing.T) {
+	work := newWorkplace(t)
+	mustRun(t, work, "--threads", "1", "finetune", "-c", "c.yaml", "--set", "steps=14", "-o", "whole")
+	if code, said := signalAt(t, work, []string{"--threads", "1", "finetune", "-c", "c.yaml", "--set", "steps=14", "-o", "begun"}, filepath.Join(work, "begun"), 5, os.Interrupt); code != interrupted {
+		t.Fatalf("exit code %d\n%s", code, said)
+	}
+	for _, c := range []struct{ file, says string }{
+		{"checkpoints/last/parameters.safetensors", "parameters.safetensors is damaged"},
+		{"checkpoints/last/state.json", "state.json is damaged"},
+		{"log.jsonl", "lines are missing"},
+	} {
+		run := filepath.Join(work, "run")
+		text := read(t, work, "begun", c.file)
+		if err := errors.Join(remove("run")(work), os.CopyFS(run, os.DirFS(filepath.Join(work, "begun"))), os.WriteFile(filepath.Join(run, c.file), text[:len(text)-2], 0o666)); err != nil {
+			t.Fatal(err)
+		}
+		out, err := relevit(work, "--threads", "1", "finetune", "--resume", "-o", "run").CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte("warning: checkpoint run/checkpoints/last: ")) || !bytes.Contains(out, []byte(c.says)) || !bytes.Contains(out, []byte("; last.1, of step ")) {
+			t.Errorf("%s: %v, want a warning that says %q:\n%s", c.file, err, c.says, out)
+		}
+		sameRuns(t, filepath.Join(work, "whole"), run)
+	}
+	if err := half("whole/checkpoints/best/parameters.safetensors")(work); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"export", "whole", "-o", "x.onnx"},
+		{"explain", "-m", "whole", "data/images/circle/00000.png", "-o", "maps"},
+		{"evaluate", "-m", "whole", "--data", "data/images", "--layout", "folders"},
+		{"verify", "whole"},
+	} {
+		out, err := relevit(work, args...).CombinedOutput()
+		if err != nil || bytes.Count(out, []byte("whole/checkpoints/best: parameters.safetensors is damaged: it has ")) != 1 || !bytes.Contains(out, []byte("; best.1, of step ")) {
+			t.Errorf("%v: %v, want a warning that best.1 is taken:\n%s", args, err, out)
+		}
+	}
+	for _, name := range []string{"best.1", "last", "last.1"} {
+		if err := half("whole/checkpoints/" + name + "/state.json")(work); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := relevit(work, "export", "whole", "-o", "y.onnx").CombinedOutput()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != badInput || !bytes.Contains(out, []byte("; last.1: state.json is damaged")) {
+		t.Errorf("with none whole: %v\n%s", err, out)
 	}
 }
