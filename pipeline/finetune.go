@@ -38,8 +38,9 @@ type FinetuneResult struct {
 	Steps     int      `json:"steps"`
 	BestEpoch int      `json:"best_epoch"` // from 0; -1 without validation
 	Before    *Metrics `json:"before,omitempty"`
-	After     *Metrics `json:"after,omitempty"` // of the best checkpoint, or the last without validation
-	Seconds   float64  `json:"seconds"`         // of training steps
+	After     *Metrics `json:"after,omitempty"`  // of the best checkpoint, or the last without validation
+	Seconds   float64  `json:"seconds"`          // of training steps
+	Undone    int      `json:"undone,omitempty"` // steps left out or taken back by on_nan
 	Skipped   []string `json:"skipped,omitempty"`
 }
 
@@ -379,6 +380,9 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 	if t.checker != nil {
 		var each []*Judged
 		if before, each, err = t.validate(ctx); err == nil {
+			err = t.constantMaps(before.ConstantMaps, before.Pictures)
+		}
+		if err == nil {
 			err = saveJSON(t.run.Sample(beforeName), each)
 		}
 		if err != nil {
@@ -389,6 +393,19 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 		return nil, err
 	}
 	return before, t.save(Last)
+}
+
+// load takes a checkpoint's parameters and moments.
+func (t *trainer) load(c *Checkpoint) {
+	for _, part := range []struct {
+		from []safetensors.Named
+		to   []*ort.Buffer
+	}{{c.Parameters, t.stepper.Weights}, {c.Moments, t.stepper.Moments}, {c.Squares, t.stepper.Squares}} {
+		tensors := byName(part.from)
+		for i, p := range t.stepper.Params {
+			copy(part.to[i].Bytes(), tensors[p.Name].Raw)
+		}
+	}
 }
 
 // restore continues from a checkpoint.
@@ -408,15 +425,7 @@ func (t *trainer) restore(c *Checkpoint) error {
 	if err := c.Fits(model); err != nil {
 		return err
 	}
-	for _, part := range []struct {
-		from []safetensors.Named
-		to   []*ort.Buffer
-	}{{c.Parameters, t.stepper.Weights}, {c.Moments, t.stepper.Moments}, {c.Squares, t.stepper.Squares}} {
-		tensors := byName(part.from)
-		for i, p := range t.stepper.Params {
-			copy(part.to[i].Bytes(), tensors[p.Name].Raw)
-		}
-	}
+	t.load(c)
 	t.state = c.State
 	if err := t.log.TruncateTo(c.State.LogOffset); err != nil {
 		return err
