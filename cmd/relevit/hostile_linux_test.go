@@ -29,7 +29,7 @@ const peakVariable = "RELEVIT_PEAK"
 
 // mainUnderTest is main, and writes the peak of its memory where it is asked to.
 func mainUnderTest() {
-	code := run(os.Args, os.Stdout, os.Stderr)
+	code := run(os.Args, os.Stdout, messages())
 	if path := os.Getenv(peakVariable); path != "" {
 		status, err := os.ReadFile("/proc/self/status")
 		if err := errors.Join(err, os.WriteFile(path, status, 0o666)); err != nil {

@@ -15,14 +15,14 @@ import (
 	"github.com/relevit/relevit/pipeline"
 )
 
-// TestInterruptedRunIsSavedAndResumesToTheSameBits sends both signals, while
+// TestInterruptedRunIsSavedAndResumesToTheSameBits sends each signal, while
 // steps are made and while the epoch's end is validated.
 func TestInterruptedRunIsSavedAndResumesToTheSameBits(t *testing.T) {
 	work := newWorkplace(t)
 	rare := []string{"--threads", "1", "finetune", "-c", "c.yaml", "--set", "checkpoint.every_steps=0", "--set", "checkpoint.every_epochs=0"}
 	whole := filepath.Join(work, "whole")
 	mustRun(t, work, append(rare, "-o", whole)...)
-	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(s.String(), func(t *testing.T) {
 			run := filepath.Join(work, fmt.Sprint("run", int(s)))
 			args := append(rare, "-o", run)
