@@ -157,5 +157,8 @@ func TestResultThatCannotBePrintedIsAnError(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code == done || strings.Count(said.String(), "\n") != 1 || !strings.HasPrefix(said.String(), "relevit: ") {
 			t.Errorf("%v: exit code %d; it said\n%s", args, code, &said)
 		}
+		if args[0] != "--json" {
+			isOnPage(t, said.String(), cmd.ProcessState.ExitCode())
+		}
 	}
 }

@@ -97,6 +97,7 @@ func checkDiskFull(t *testing.T, dir string, args []string) {
 		!strings.Contains(said.String(), "free some space") || strings.Count(said.String(), "relevit: ") != 1 {
 		t.Errorf("%v: exit code %d; it said\n%s", args, code, &said)
 	}
+	isOnPage(t, said.String(), failed)
 }
 
 // fillUp makes a file larger until no more than so many bytes of a disk are left.

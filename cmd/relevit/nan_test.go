@@ -164,6 +164,7 @@ func TestRunWithoutNumbersEndsAtItsLimit(t *testing.T) {
 		if err == nil || !bytes.Contains(out, []byte("step 3 in a row without one (nan_limit)")) {
 			t.Errorf("%s: %v, it said\n%s", policy, err, out)
 		}
+		isOnPage(t, string(out), failed)
 		if bad := withoutNumber(t, filepath.Join(work, policy)); len(bad) != 2 {
 			t.Errorf("%s: the log has %+v, want two steps", policy, bad)
 		}

@@ -31,6 +31,7 @@ func TestInterruptedRunIsSavedAndResumesToTheSameBits(t *testing.T) {
 				if code != interrupted || !bytes.Contains(said, []byte("--resume")) {
 					t.Fatalf("at line %d: exit code %d, want %d; it said\n%s", lines, code, interrupted, said)
 				}
+				isOnPage(t, string(said), code)
 				// Nothing is made twice: every step that the log has is saved.
 				if at := (&watched{dir: run}).logged(); at < lines {
 					t.Fatalf("the log has %d lines, at least %d were there", at, lines)

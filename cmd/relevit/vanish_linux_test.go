@@ -49,6 +49,9 @@ func TestRunOutlivesItsPictures(t *testing.T) {
 			!strings.Contains(said.String(), c.says) || !strings.Contains(said.String(), "star/00005.png") {
 			t.Errorf("%s: exit code %d; it said\n%s", c.name, code, &said)
 		}
+		if c.says == "no such file" {
+			isOnPage(t, said.String(), badInput)
+		}
 		if err := errors.Join(os.RemoveAll(path), os.WriteFile(path, kept, 0o666)); err != nil {
 			t.Fatal(err)
 		}
@@ -87,6 +90,7 @@ func TestReadOnlyDisk(t *testing.T) {
 		if !errors.As(err, &exit) || exit.ExitCode() != failed || !bytes.Contains(out, []byte("read-only file system")) || bytes.Count(out, []byte("relevit: ")) != 1 {
 			t.Errorf("%v: %v; it said\n%s", args, err, out)
 		}
+		isOnPage(t, string(out), failed)
 	}
 	readOnly(false)
 	if entries, err := os.ReadDir(disk); err != nil || len(entries) > 0 {
