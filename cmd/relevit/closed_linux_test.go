@@ -18,6 +18,7 @@ import (
 // at several moments: whichever of saving and dying comes first, what is there
 // is whole.
 func TestSecondInterruptWhileTrainingLeavesARunToResume(t *testing.T) {
+	tried(t, "SIGINT twice", 3)
 	work := newWorkplace(t)
 	whole, run := filepath.Join(work, "whole"), filepath.Join(work, "run")
 	args := func(dir string) []string {
@@ -71,6 +72,7 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 // TestClosedTerminalSavesTheRun closes the other end of the terminal that a run
 // was started in.
 func TestClosedTerminalSavesTheRun(t *testing.T) {
+	tried(t, "the terminal is closed", 1)
 	work := newWorkplace(t)
 	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -113,6 +115,7 @@ func TestClosedTerminalSavesTheRun(t *testing.T) {
 // the work is done; a result that nobody reads ends it like any Unix tool, by
 // SIGPIPE.
 func TestClosedPipes(t *testing.T) {
+	tried(t, "standard output or error is closed", 2)
 	work := newWorkplace(t)
 	closed := func() *os.File {
 		r, w, err := os.Pipe()
@@ -140,6 +143,7 @@ func TestClosedPipes(t *testing.T) {
 
 // TestResultThatCannotBePrintedIsAnError prints to a full device.
 func TestResultThatCannotBePrintedIsAnError(t *testing.T) {
+	tried(t, "standard output is a full device", 4)
 	dir := t.TempDir()
 	if err := makeFixtures(dir); err != nil {
 		t.Fatal(err)

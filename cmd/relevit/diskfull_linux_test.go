@@ -28,6 +28,7 @@ func TestRunOnAFullDiskGoesOnWhenThereIsRoom(t *testing.T) {
 }
 
 func fillDisks(t *testing.T, disk string) {
+	tried(t, "the disk is full (ENOSPC)", 11)
 	work := newWorkplace(t)
 	whole, run := filepath.Join(work, "whole"), filepath.Join(disk, "run")
 	args := []string{"--threads", "1", "finetune", "-c", "c.yaml", "--resume", "-o"}

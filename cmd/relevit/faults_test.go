@@ -44,8 +44,10 @@ func TestEveryFaultGivesOneErrorAndLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := &produced{seen: map[string]bool{}}
+	all := slices.Concat(modelFaults(), graphFaults, dataFaults, usageFaults)
+	tried(t, "damaged, missing and mismatched files, wrong usage", len(all))
 	t.Run("all", func(t *testing.T) {
-		for _, f := range slices.Concat(modelFaults(), graphFaults, dataFaults, usageFaults) {
+		for _, f := range all {
 			t.Run(f.name, func(t *testing.T) {
 				t.Parallel()
 				command := strings.Fields(f.args)[0]

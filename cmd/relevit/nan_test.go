@@ -98,6 +98,7 @@ func TestLossThatIsNoNumberStopsWithItsPicturesNamed(t *testing.T) {
 // TestSkippingLeavesOneUpdateOut compares the parameters before and after the
 // step, and skip with a rollback to the checkpoint of the step before.
 func TestSkippingLeavesOneUpdateOut(t *testing.T) {
+	tried(t, "a loss that is no number", 15)
 	work, white := dazzledWorkplace(t)
 	parameters := func(run string) []byte { return read(t, work, run, "checkpoints", "last", "parameters.safetensors") }
 	args := []string{"--threads", "1", "finetune", "-c", "c.yaml", "-o"}
@@ -178,6 +179,7 @@ func TestRunThatSkipsOrRollsBackResumesToTheSameBits(t *testing.T) {
 	}
 	seed := numberFrom(t, "RELEVIT_SEED", int(time.Now().UnixNano()))
 	t.Logf("RELEVIT_SEED=%d", seed)
+	tried(t, "SIGKILL of a run that skips or rolls back", 6)
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	work, _ := dazzledWorkplace(t)
 	for _, policy := range []string{"skip", "rollback"} {
@@ -199,6 +201,7 @@ func TestRunThatSkipsOrRollsBackResumesToTheSameBits(t *testing.T) {
 }
 
 func TestModelWithConstantMapsIsRefused(t *testing.T) {
+	tried(t, "a model whose maps are constant", 2)
 	work := newWorkplace(t)
 	if err := graph(fill("head.weight", 0))(work); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 // TestInterruptedRunIsSavedAndResumesToTheSameBits sends each signal, while
 // steps are made and while the epoch's end is validated.
 func TestInterruptedRunIsSavedAndResumesToTheSameBits(t *testing.T) {
+	tried(t, "SIGINT, SIGTERM and SIGHUP while finetune works", 3*4)
 	work := newWorkplace(t)
 	rare := []string{"--threads", "1", "finetune", "-c", "c.yaml", "--set", "checkpoint.every_steps=0", "--set", "checkpoint.every_epochs=0"}
 	whole := filepath.Join(work, "whole")

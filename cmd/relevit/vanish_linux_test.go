@@ -16,6 +16,7 @@ import (
 // TestRunOutlivesItsPictures takes away, cuts or replaces a picture or a mask while a run reads them. It ends with one error that names
 // the file, and goes on to the same bits once the file is back.
 func TestRunOutlivesItsPictures(t *testing.T) {
+	tried(t, "a picture or mask vanishes or changes while it is read", 4)
 	work := newWorkplace(t)
 	args := func(run string) []string {
 		return []string{"--threads", "1", "finetune", "-c", "c.yaml", "--set", "data.validation.split=none", "--resume", "-o", run}
@@ -72,6 +73,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=64m"); err != nil {
 		t.Skip("cannot mount: ", err)
 	}
+	tried(t, "the disk is read-only", 4)
 	readOnly := func(on bool) {
 		flags := uintptr(unix.MS_REMOUNT)
 		if on {
