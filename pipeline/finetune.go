@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models/safetensors"
@@ -154,6 +155,12 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options) error 
 	var err error
 	if t.graphs, err = m.NewGraphs(batch, ObjectiveOf(t.cfg), AdamWOf(t.cfg), t.cfg.Freezes); err != nil {
 		return err
+	}
+	t.memory, _ = t.graphs.Memory()
+	if !strings.HasPrefix(opt.Device, "cuda") { // which has its own
+		if err := checkMemory(t.graphs, t.cfg.Batch, availableMemory()); err != nil {
+			return err
+		}
 	}
 	if err := opt.Load(); err != nil {
 		return err
@@ -361,7 +368,7 @@ func (t *trainer) start(ctx context.Context) (before *Metrics, err error) {
 			numbers += w.Len()
 		}
 		t.hooks.OnStart(Plan{Model: t.cfg.Model, Run: t.run.Path(), Train: len(t.train), Validation: len(t.validation), Epochs: t.cfg.Epochs,
-			Steps: t.loader.Steps(), From: t.state.GlobalStep, Params: numbers})
+			Steps: t.loader.Steps(), From: t.state.GlobalStep, Params: numbers, Memory: t.memory})
 	}
 	return before, nil
 }

@@ -33,9 +33,10 @@ type Plan struct {
 	Train      int // pictures
 	Validation int
 	Epochs     int
-	Steps      int // of an epoch
-	From       int // steps made already, when resuming
-	Params     int // trained numbers
+	Steps      int   // of an epoch
+	From       int   // steps made already, when resuming
+	Params     int   // trained numbers
+	Memory     int64 // bytes, estimated; see Graphs.Memory
 }
 
 // ErrInterrupted says that a run was stopped, and saved, before its end.
@@ -51,6 +52,7 @@ type trainer struct {
 	facts      ModelFacts
 	names      []string // of classes; nil: not known
 	graphs     *Graphs
+	memory     int64 // bytes, estimated
 	stepper    *Stepper
 	evaluator  *Evaluator
 	inputs     []Inputs // batches in flight

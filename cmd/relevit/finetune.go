@@ -222,8 +222,8 @@ func (v *trainingView) start(p pipeline.Plan) {
 	if strings.HasPrefix(v.c.String("device"), "cuda") {
 		v.c.signals.rearm()
 	}
-	v.c.note("Training %s parameters of %s on %d pictures, %d held out; run folder %s",
-		count(int64(p.Params)), p.Model, p.Train, p.Validation, p.Run)
+	v.c.note("Training %s parameters of %s on %d pictures, %d held out, in about %.1f GB of memory; run folder %s",
+		count(int64(p.Params)), p.Model, p.Train, p.Validation, float64(p.Memory)/1e9, p.Run)
 	if p.From > 0 {
 		v.c.note("Going on after step %d", p.From)
 	}
