@@ -6,13 +6,29 @@ BIN := bin/relevit
 TOOLS := bin/tools
 STATICCHECK := $(TOOLS)/staticcheck-0.8.2
 GOVULNCHECK := $(TOOLS)/govulncheck-1.9.0
+CYCLONEDX := $(TOOLS)/cyclonedx-gomod-1.10.0
+BUILD := -trimpath
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: build demo test race faults e2e bench lint runtime demo-model fuzz clean help
+.PHONY: build reproducible sbom demo test race faults e2e bench lint runtime demo-model fuzz clean help
 
 build: ## build bin/relevit
-	go build -o $(BIN) ./cmd/relevit
+	go build $(BUILD) -o $(BIN) ./cmd/relevit
+
+reproducible: ## build twice, in two folders and without a cache, and compare the bytes
+	@set -e; tmp=$$(mktemp -d); trap 'chmod -R u+w "$$tmp"; rm -rf "$$tmp"' EXIT; \
+	for folder in a another/longer; do \
+		mkdir -p "$$tmp/$$folder" "$$tmp/cache"; \
+		git ls-files -z | tar -c --null -T - | tar -x -C "$$tmp/$$folder"; \
+		(cd "$$tmp/$$folder" && GOCACHE="$$tmp/cache" go build $(BUILD) -buildvcs=false -o relevit ./cmd/relevit); \
+		rm -rf "$$tmp/cache"; \
+	done; \
+	sha256sum "$$tmp/a/relevit" "$$tmp/another/longer/relevit"; \
+	cmp "$$tmp/a/relevit" "$$tmp/another/longer/relevit" && echo "make reproducible: the same bytes twice"
+
+sbom: build $(CYCLONEDX) ## list what the binary is made of, as CycloneDX, into bin/relevit.cdx.json
+	$(CYCLONEDX) bin -json -version "$$(git describe --always --dirty)" -output $(BIN).cdx.json $(BIN)
 
 runtime: build ## fetch ONNX Runtime, once
 	$(BIN) runtime install
@@ -70,6 +86,10 @@ lint: $(STATICCHECK) $(GOVULNCHECK) ## check formatting, vet, staticcheck, impor
 $(STATICCHECK):
 	GOBIN=$(CURDIR)/$(TOOLS) go install honnef.co/go/tools/cmd/staticcheck@v0.8.2
 	mv $(TOOLS)/staticcheck $@
+
+$(CYCLONEDX):
+	GOBIN=$(CURDIR)/$(TOOLS) go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+	mv $(TOOLS)/cyclonedx-gomod $@
 
 $(GOVULNCHECK):
 	GOBIN=$(CURDIR)/$(TOOLS) go install golang.org/x/vuln/cmd/govulncheck@v1.9.0
