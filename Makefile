@@ -51,7 +51,7 @@ faults: runtime ## kill, signal, fill disks and take files away, and print what 
 	@code=0; export RELEVIT_FAULTS=$(FAULTS); \
 	RELEVIT_KILLS=20 go test -count 5 -timeout 60m -run 'TestRunKilledAnywhere' ./cmd/relevit || code=1; \
 	RELEVIT_KILLS=50 go test -count 1 -timeout 60m -run 'TestMasksKilled|TestExportKilled' ./cmd/relevit || code=1; \
-	go test -count 1 -timeout 60m -run 'TestEveryFault|Interrupt|Signals|Closed|CannotBePrinted|Outlives|FullDisk|ReadOnly|NoNumber|Numbers|Skip|RollingBack|ConstantMaps|Damaged' ./cmd/relevit ./pipeline || code=1; \
+	go test -count 1 -timeout 60m -run 'TestEveryFault|Interrupt|Signals|Closed|CannotBePrinted|Outlives|FullDisk|ReadOnly|NoNumber|Numbers|Skip|RollingBack|ConstantMaps|Damage|KilledWhileSaving' ./cmd/relevit ./pipeline || code=1; \
 	awk -F '|' 'BEGIN { printf "\n%-56s %5s  %s\n", "FAULT", "TRIED", "OUTCOME" } \
 		{ if (!($$1 in n)) order[++k] = $$1; n[$$1] += $$2; if (out[$$1] == "" || $$3 != "nothing lost") out[$$1] = $$3 } \
 		END { for (i = 1; i <= k; i++) printf "%-56s %5d  %s\n", order[i], n[order[i]], out[order[i]] }' $(FAULTS); exit $$code

@@ -17,7 +17,7 @@ const processMemory = 150 << 20
 // with the batch size.
 func (gs *Graphs) Memory() (total, batch int64) {
 	for _, g := range []*onnx.Graph{gs.Training, gs.Eval} {
-		batch += peak(g)
+		batch += mostAlive(g)
 	}
 	var parameters, frozen int64
 	for _, p := range gs.Params {
@@ -29,10 +29,10 @@ func (gs *Graphs) Memory() (total, batch int64) {
 	return processMemory + batch + 4*parameters + 2*frozen, batch
 }
 
-// peak adds up the values that are alive, node by node in the graph's order: a
+// mostAlive adds up the values that are alive, node by node in the graph's order: a
 // value from the node that makes it to the last one that reads it. Values that
 // only look at another's memory are that value.
-func peak(g *onnx.Graph) int64 {
+func mostAlive(g *onnx.Graph) int64 {
 	home := map[*onnx.Value]*onnx.Value{}
 	of := func(v *onnx.Value) *onnx.Value {
 		if h := home[v]; h != nil {
