@@ -50,6 +50,8 @@ type Config struct {
 	SheetImages int        `yaml:"sheet_images" check:"min 0"`
 	Workers     int        `yaml:"workers" check:"min 0"`
 	Strict      bool       `yaml:"strict"`
+	OnNaN       string     `yaml:"on_nan" check:"one of stop skip rollback"`
+	NaNLimit    int        `yaml:"nan_limit" check:"min 1"` // steps without a number in a row
 }
 
 // Find says what the model's graph doesn't tell.

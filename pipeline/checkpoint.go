@@ -51,12 +51,14 @@ type Checkpoint struct {
 
 // State is where in a run a checkpoint was taken.
 type State struct {
-	Epoch        int    `json:"epoch"`         // of the next step, from 0
-	Step         int    `json:"step_in_epoch"` // steps made in that epoch
-	GlobalStep   int    `json:"global_step"`   // steps made in all
-	BestLoss     Number `json:"best_loss"`     // lowest validation loss yet; +Inf before the first
-	BestEpoch    int    `json:"best_epoch"`    // -1 before the first
-	LogOffset    int64  `json:"log_offset"`    // bytes of log.jsonl up to here
+	Epoch        int    `json:"epoch"`                // of the next step, from 0
+	Step         int    `json:"step_in_epoch"`        // steps made in that epoch
+	GlobalStep   int    `json:"global_step"`          // steps made in all
+	Undone       int    `json:"undone,omitempty"`     // of these, left out or taken back since they gave no number
+	NotFinite    int    `json:"not_finite,omitempty"` // steps in a row, up to here, that gave none
+	BestLoss     Number `json:"best_loss"`            // lowest validation loss yet; +Inf before the first
+	BestEpoch    int    `json:"best_epoch"`           // -1 before the first
+	LogOffset    int64  `json:"log_offset"`           // bytes of log.jsonl up to here
 	ConfigDigest string `json:"config_digest"`
 	Tool         string `json:"tool"` // version that wrote it
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models/safetensors"
@@ -38,8 +39,9 @@ type FinetuneResult struct {
 	Steps     int      `json:"steps"`
 	BestEpoch int      `json:"best_epoch"` // from 0; -1 without validation
 	Before    *Metrics `json:"before,omitempty"`
-	After     *Metrics `json:"after,omitempty"` // of the best checkpoint, or the last without validation
-	Seconds   float64  `json:"seconds"`         // of training steps
+	After     *Metrics `json:"after,omitempty"`  // of the best checkpoint, or the last without validation
+	Seconds   float64  `json:"seconds"`          // of training steps
+	Undone    int      `json:"undone,omitempty"` // steps left out or taken back by on_nan
 	Skipped   []string `json:"skipped,omitempty"`
 }
 
@@ -159,6 +161,12 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options) error 
 	var err error
 	if t.graphs, err = m.NewGraphs(batch, ObjectiveOf(t.cfg), AdamWOf(t.cfg), t.cfg.Freezes); err != nil {
 		return err
+	}
+	t.memory, _ = t.graphs.Memory()
+	if !strings.HasPrefix(opt.Device, "cuda") { // which has its own
+		if err := checkMemory(t.graphs, t.cfg.Batch, availableMemory()); err != nil {
+			return err
+		}
 	}
 	if err := opt.Load(); err != nil {
 		return err
@@ -365,7 +373,7 @@ func (t *trainer) start(ctx context.Context) (before *Metrics, err error) {
 			numbers += w.Len()
 		}
 		t.hooks.OnStart(Plan{Model: t.cfg.Model, Run: t.run.Path(), Train: len(t.train), Validation: len(t.validation), Epochs: t.cfg.Epochs,
-			Steps: t.loader.Steps(), From: t.state.GlobalStep, Params: numbers})
+			Steps: t.loader.Steps(), From: t.state.GlobalStep, Params: numbers, Memory: t.memory})
 	}
 	return before, nil
 }
@@ -384,6 +392,9 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 	if t.checker != nil {
 		var each []*Judged
 		if before, each, err = t.validate(ctx); err == nil {
+			err = t.constantMaps(before.ConstantMaps, before.Pictures)
+		}
+		if err == nil {
 			err = saveJSON(t.run.Sample(beforeName), each)
 		}
 		if err != nil {
@@ -394,6 +405,19 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 		return nil, err
 	}
 	return before, t.save(Last)
+}
+
+// load takes a checkpoint's parameters and moments.
+func (t *trainer) load(c *Checkpoint) {
+	for _, part := range []struct {
+		from []safetensors.Named
+		to   []*ort.Buffer
+	}{{c.Parameters, t.stepper.Weights}, {c.Moments, t.stepper.Moments}, {c.Squares, t.stepper.Squares}} {
+		tensors := byName(part.from)
+		for i, p := range t.stepper.Params {
+			copy(part.to[i].Bytes(), tensors[p.Name].Raw)
+		}
+	}
 }
 
 // restore continues from a checkpoint.
@@ -413,15 +437,7 @@ func (t *trainer) restore(c *Checkpoint) error {
 	if err := c.Fits(model); err != nil {
 		return err
 	}
-	for _, part := range []struct {
-		from []safetensors.Named
-		to   []*ort.Buffer
-	}{{c.Parameters, t.stepper.Weights}, {c.Moments, t.stepper.Moments}, {c.Squares, t.stepper.Squares}} {
-		tensors := byName(part.from)
-		for i, p := range t.stepper.Params {
-			copy(part.to[i].Bytes(), tensors[p.Name].Raw)
-		}
-	}
+	t.load(c)
 	t.state = c.State
 	if err := t.log.TruncateTo(c.State.LogOffset); err != nil {
 		return err

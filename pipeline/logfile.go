@@ -169,9 +169,10 @@ func (e *LogError) ExitCode() int { return 3 }
 
 // History is what a run's log holds.
 type History struct {
-	Start  *StartRecord // nil in a run that has not begun
-	Steps  []StepRecord
-	Epochs []EpochRecord
+	Start     *StartRecord // nil in a run that has not begun
+	Steps     []StepRecord
+	NotFinite []NotFiniteRecord
+	Epochs    []EpochRecord
 }
 
 // ReadLog returns the records of the run's log. A last line without an end,
@@ -214,6 +215,9 @@ func (h *History) read(line []byte) error {
 	case "step":
 		h.Steps = append(h.Steps, StepRecord{})
 		return json.Unmarshal(line, &h.Steps[len(h.Steps)-1])
+	case "not_finite":
+		h.NotFinite = append(h.NotFinite, NotFiniteRecord{})
+		return json.Unmarshal(line, &h.NotFinite[len(h.NotFinite)-1])
 	case "epoch":
 		h.Epochs = append(h.Epochs, EpochRecord{})
 		return json.Unmarshal(line, &h.Epochs[len(h.Epochs)-1])

@@ -137,6 +137,9 @@ func (v *runReport) done() (report.Section, error) {
 	if c.Method != "relevance" {
 		s.Facts[4].Value = fmt.Sprintf("%g x mask loss of %s + %g x classification", c.LambdaSeg, c.Method, c.LambdaAcc)
 	}
+	if bad := v.history.NotFinite; len(bad) > 0 {
+		s.Facts = append(s.Facts, report.Fact{Name: "without a number", Value: fmt.Sprintf("%s, on_nan %s", counted(len(bad), "step"), c.OnNaN)})
+	}
 	if len(commands) > 0 {
 		s.Command = commands[0].Command
 		when := commands[0].Time.Format("2 January 2006, 15:04 MST")

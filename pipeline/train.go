@@ -33,22 +33,14 @@ type Plan struct {
 	Train      int // pictures
 	Validation int
 	Epochs     int
-	Steps      int // of an epoch
-	From       int // steps made already, when resuming
-	Params     int // trained numbers
+	Steps      int   // of an epoch
+	From       int   // steps made already, when resuming
+	Params     int   // trained numbers
+	Memory     int64 // bytes, estimated; see Graphs.Memory
 }
 
 // ErrInterrupted says that a run was stopped, and saved, before its end.
 var ErrInterrupted = errors.New("interrupted; the run is saved, go on with --resume")
-
-// NotFiniteError says that a loss or a parameter is no longer a number.
-type NotFiniteError struct {
-	Found  string     // what is no number, and where in the run
-	Advice string     // what is saved, and what to do
-	Record StepRecord // of the step where it was found, if it was found in one
-}
-
-func (e *NotFiniteError) Error() string { return e.Found + ": " + e.Advice }
 
 // trainer is one run at work.
 type trainer struct {
@@ -60,6 +52,7 @@ type trainer struct {
 	facts      ModelFacts
 	names      []string // of classes; nil: not known
 	graphs     *Graphs
+	memory     int64 // bytes, estimated
 	stepper    *Stepper
 	evaluator  *Evaluator
 	inputs     []Inputs // batches in flight
@@ -94,6 +87,7 @@ func (s *epochSum) add(r StepRecord) {
 		s.Share += r.Share
 		s.shared++
 	}
+	s.ConstantMaps += r.ConstantMaps
 	s.Seconds += r.Seconds
 }
 
@@ -144,20 +138,16 @@ func (t *trainer) epoch(ctx context.Context) error {
 			return err
 		}
 		record, err := t.step(batch)
+		if bad := (*NotFiniteError)(nil); errors.As(err, &bad) {
+			err = t.notFinite(bad, batch)
+		} else if err == nil {
+			record.Seconds = time.Since(started).Seconds()
+			err = t.made(record)
+		}
 		if err != nil {
 			return err
 		}
 		batches.Release(batch)
-		record.Seconds = time.Since(started).Seconds()
-		t.state.Step++
-		t.state.GlobalStep++
-		t.sum.add(record)
-		if err := t.log.Append(record); err != nil {
-			return err
-		}
-		if t.hooks.OnStep != nil {
-			t.hooks.OnStep(record)
-		}
 		if every := t.cfg.Checkpoint.EverySteps; every > 0 && t.state.GlobalStep%every == 0 {
 			if err := t.save(Last); err != nil {
 				return err
@@ -166,6 +156,21 @@ func (t *trainer) epoch(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// made counts and logs a step.
+func (t *trainer) made(r StepRecord) error {
+	t.state.Step++
+	t.state.GlobalStep++
+	t.state.NotFinite = 0
+	t.sum.add(r)
+	if err := t.log.Append(r); err != nil {
+		return err
+	}
+	if t.hooks.OnStep != nil {
+		t.hooks.OnStep(r)
 	}
 	return nil
 }
@@ -188,42 +193,17 @@ func (t *trainer) step(batch *dataset.Batch) (StepRecord, error) {
 	}
 	r.Accuracy = Number(float64(correct) / float64(batch.Count))
 	if !t.stepper.Finite() {
-		return r, t.notFinite(r)
+		return r, &NotFiniteError{Record: r, Found: fmt.Sprintf("the loss is %v in epoch %d, step %d (learning rate %.3g)", r.Loss, r.Epoch, r.Step, r.LR)}
 	}
-	return r, t.stepper.Update(r.LR, int64(t.state.GlobalStep)+1)
-}
-
-// notFinite saves the parameters if they are still good.
-func (t *trainer) notFinite(r StepRecord) error {
-	e := &NotFiniteError{Record: r, Found: fmt.Sprintf("the loss is %v in epoch %d, step %d (learning rate %.3g)", r.Loss, r.Epoch, r.Step, r.LR),
-		Advice: "the parameters before this step are saved; lower lr, or check the model and the masks"}
-	err := t.save(Last)
-	if bad := (*NotFiniteError)(nil); errors.As(err, &bad) {
-		e.Advice = lowerRate
-		return e
+	if err := t.checkGradients(r); err != nil {
+		return r, err
 	}
-	return errors.Join(err, e)
-}
-
-const lowerRate = "the last checkpoint is as it was; lower lr, or check the model and the masks"
-
-// checkWeights finds the first parameter that is not finite.
-func (t *trainer) checkWeights() error {
-	for i, w := range t.stepper.Weights {
-		for _, v := range w.Float32s() {
-			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return &NotFiniteError{Advice: lowerRate,
-					Found: fmt.Sprintf("parameter %s holds %v after %d steps", t.stepper.Params[i].Name, v, t.state.GlobalStep)}
-			}
-		}
-	}
-	return nil
+	return r, t.stepper.Update(r.LR, int64(t.state.GlobalStep-t.state.Undone)+1)
 }
 
 // endEpoch validates, keeps the best, logs and saves.
 func (t *trainer) endEpoch(ctx context.Context) error {
-	n := Number(max(t.sum.n, 1))
-	s := t.sum
+	s, n := t.sum, Number(t.sum.n) // 0 where no step gave a number
 	record := EpochRecord{Kind: "epoch", Epoch: t.state.Epoch, LR: t.cfg.LRAt(t.state.Epoch), Loss: s.Loss / n, Background: s.Background / n,
 		Foreground: s.Foreground / n, Mask: s.Mask / n, Classification: s.Classification / n, Accuracy: s.Accuracy / n,
 		Share: s.Share / Number(s.shared), Seconds: s.Seconds}
@@ -232,8 +212,16 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := t.constantMaps(metrics.ConstantMaps, metrics.Pictures); err != nil {
+			return err
+		}
 		record.Validation = metrics
 		record.Best = float64(metrics.Loss) < float64(t.state.BestLoss)
+	}
+	if t.checker == nil {
+		if err := t.constantMaps(s.ConstantMaps, s.n*t.cfg.Batch); err != nil {
+			return err
+		}
 	}
 	if err := t.log.Append(record); err != nil {
 		return err

@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,31 +19,16 @@ import (
 func TestRunOnAFullDiskGoesOnWhenThereIsRoom(t *testing.T) {
 	if disk := os.Getenv("RELEVIT_TEST_DISK"); disk != "" {
 		if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=4m"); err != nil {
-			fmt.Println("cannot mount:", err)
-			return
+			t.Skip("cannot mount: ", err)
 		}
 		fillDisks(t, disk)
 		return
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), "RELEVIT_TEST_DISK="+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-	}
-	out, err := cmd.CombinedOutput()
-	switch {
-	case errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) || strings.Contains(string(out), "cannot mount"):
-		t.Skipf("needs a user namespace, to mount a small file system: %v %s", err, out)
-	case err != nil:
-		t.Errorf("%v\n%s", err, out)
-	case bytes.Contains(out, []byte("--- SKIP")):
-		t.Skipf("%s", out)
-	}
+	inNamespace(t, "RELEVIT_TEST_DISK")
 }
 
 func fillDisks(t *testing.T, disk string) {
+	tried(t, "the disk is full (ENOSPC)", 11)
 	work := newWorkplace(t)
 	whole, run := filepath.Join(work, "whole"), filepath.Join(disk, "run")
 	args := []string{"--threads", "1", "finetune", "-c", "c.yaml", "--resume", "-o"}
@@ -115,6 +98,7 @@ func checkDiskFull(t *testing.T, dir string, args []string) {
 		!strings.Contains(said.String(), "free some space") || strings.Count(said.String(), "relevit: ") != 1 {
 		t.Errorf("%v: exit code %d; it said\n%s", args, code, &said)
 	}
+	isOnPage(t, said.String(), failed)
 }
 
 // fillUp makes a file larger until no more than so many bytes of a disk are left.

@@ -11,10 +11,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort"
+	"github.com/relevit/relevit/pipeline"
 )
 
 // fault is a command that can't do its work.
@@ -41,22 +43,31 @@ func TestEveryFaultGivesOneErrorAndLeavesNothing(t *testing.T) {
 	if err := makeFixtures(fixtures); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range slices.Concat(modelFaults(), graphFaults, dataFaults, usageFaults) {
-		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
-			command := strings.Fields(f.args)[0]
-			if err != nil && (command == "finetune" || command == "verify" || command == "trace") {
-				t.Skipf("needs ONNX Runtime: %v", err)
-			}
-			if f.user && os.Getuid() == 0 {
-				t.Skip("root may do it")
-			}
-			checkFault(t, fixtures, f)
-		})
+	page := &produced{seen: map[string]bool{}}
+	all := slices.Concat(modelFaults(), graphFaults, dataFaults, usageFaults)
+	tried(t, "damaged, missing and mismatched files, wrong usage", len(all))
+	t.Run("all", func(t *testing.T) {
+		for _, f := range all {
+			t.Run(f.name, func(t *testing.T) {
+				t.Parallel()
+				command := strings.Fields(f.args)[0]
+				if err != nil && (command == "finetune" || command == "verify" || command == "trace") {
+					t.Skipf("needs ONNX Runtime: %v", err)
+				}
+				if f.user && os.Getuid() == 0 {
+					t.Skip("root may do it")
+				}
+				page.is(t, checkFault(t, fixtures, f), f.code)
+			})
+		}
+	})
+	if err == nil && !t.Failed() {
+		page.all(t)
 	}
 }
 
-func checkFault(t *testing.T, fixtures string, f fault) {
+// checkFault returns the command's message.
+func checkFault(t *testing.T, fixtures string, f fault) (message string) {
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(fixtures)); err != nil {
 		t.Fatal(err)
@@ -82,7 +93,6 @@ func checkFault(t *testing.T, fixtures string, f fault) {
 		return out.Bytes(), said.Bytes()
 	}
 	stdout, stderr := run(strings.Fields(f.args)...)
-	var message string
 	for line := range strings.Lines(string(stderr)) {
 		if after, ok := strings.CutPrefix(line, "relevit: "); ok {
 			message += after
@@ -97,7 +107,7 @@ func checkFault(t *testing.T, fixtures string, f fault) {
 		}
 	}
 	if f.plain {
-		return
+		return message
 	}
 	if f.leaves {
 		os.RemoveAll(filepath.Join(dir, "run"))
@@ -114,6 +124,7 @@ func checkFault(t *testing.T, fixtures string, f fault) {
 	if bytes.Contains(stderr, []byte("relevit: ")) {
 		t.Errorf("with --json it said\n%s\nand the error belongs on standard output alone", stderr)
 	}
+	return message
 }
 
 // makeFixtures makes whole inputs: data, model.onnx, weights.safetensors,
@@ -308,6 +319,7 @@ var graphFaults = []fault{
 	{name: "NaN while training", args: "finetune -c c.yaml --set lr=1e30 -o run", code: failed, says: "loss is NaN|step 1|lower lr", leaves: true},
 	{name: "NaN without validation", args: "finetune -c c.yaml --set lr=1e38 --set weight_decay=1 --set checkpoint.every_steps=1 --set data.validation.split=none -o run",
 		code: failed, says: "lower lr", leaves: true},
+	{name: "constant maps", spoil: graph(fill("head.weight", 0)), args: "finetune -c c.yaml -o run", code: failed, says: "12 of 12 pictures are constant|lambda_seg"},
 	{name: "a batch of another size", spoil: nil, args: "trace -m model.onnx --inputs weights.safetensors -o x.safetensors", code: badInput, says: "image"},
 }
 
@@ -325,6 +337,7 @@ var dataFaults = []fault{
 	{name: "more classes than there are", args: "finetune -c c.yaml --set data.classes=7 -o run", code: usage, says: "7 classes|has 6"},
 	{name: "no class left to validate", args: "finetune -c c.yaml --set data.classes=6 --set data.validation.split=classes -o run", code: usage, says: "validate"},
 	{name: "a batch larger than the data", args: "finetune -c c.yaml --set batch=100 -o run", code: usage, says: "batch of 100", leaves: false},
+	{name: "a batch larger than memory", args: "finetune -c c.yaml --set batch=1000000 -o run", code: usage, says: "batch: training with batches of 1000000|of memory|set it to ", plain: true},
 	{name: "a corrupt JPEG where that is strict", spoil: both(remove("data/images/star/00005.png"), write("data/images/star/00005.jpg", "\xff\xd8\xff\xe0 and then nothing")),
 		args: "finetune -c c.yaml --strict -o run", code: badInput, says: "00005.jpg", leaves: true},
 	{name: "no pictures", spoil: both(remove("data/images"), folder("data/images")), args: "finetune -c c.yaml -o run", code: badInput, says: "data/images|class folders"},
@@ -349,6 +362,7 @@ var usageFaults = []fault{
 	{name: "a run folder that holds something", spoil: write("run/thesis.tex", ""), args: "finetune -c c.yaml -o run", code: usage, says: "run exists already|thesis.tex"},
 	{name: "a file for a run folder", spoil: write("run", ""), args: "finetune -c c.yaml -o run", code: usage, says: "run"},
 	{name: "a run to resume that isn't there", args: "finetune --resume -o run", code: usage, says: "run|no run"},
+	{name: "a run that is in use", spoil: runInUse, args: "finetune --resume -o run", code: failed, says: "in use by process"},
 	{name: "a run to export that isn't there", spoil: folder("run"), args: "export run -o x.onnx", code: badInput, says: "run|folder"},
 	{name: "an output that exists", spoil: write("x.onnx", ""), args: "convert weights.safetensors -o x.onnx", code: usage, says: "x.onnx exists already|--force"},
 	{name: "an output without a folder", args: "convert weights.safetensors -o no/such/x.onnx", code: usage, says: "no/such"},
@@ -363,6 +377,15 @@ var usageFaults = []fault{
 // tinyPNG is a grey PNG of 1x1 pixel.
 const tinyPNG = "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU" +
 	"\x00\x00\x00\nIDATx\x9cc`\x00\x00\x00\x02\x00\x01H\xaf\xa4q\x00\x00\x00\x00IEND\xaeB`\x82"
+
+// runInUse lets the test's own process have a run.
+func runInUse(dir string) error {
+	c, err := configs.Load([]string{filepath.Join(dir, "c.yaml")}, nil)
+	if err == nil {
+		_, err = pipeline.CreateRun(filepath.Join(dir, "run"), c)
+	}
+	return err
+}
 
 // noAttention makes model.onnx a linear classifier.
 func noAttention(dir string) error {

@@ -38,6 +38,7 @@ func finetuneCommand() *cli.Command {
 		Flags: append(append(configFlags(), checkpointFlags()...),
 			&cli.StringFlag{Name: "o", Usage: "keep the run, or the folders of several, in the folder `RUN`", Value: "run"},
 			&cli.BoolFlag{Name: "strict", Usage: "stop at a picture that can't be decoded instead of leaving it out; the same as --set strict=true"},
+			&cli.StringFlag{Name: "on-nan", Usage: "where the loss is no number, `DO`: stop, skip that batch's update, or rollback to the last checkpoint; the same as --set on_nan=DO"},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the run in RUN, or start it where there is none"},
 		),
 		Action: action(finetune),
@@ -56,12 +57,15 @@ func finetune(c *call) error {
 	if c.Bool("strict") {
 		settings = append(settings, "strict=true")
 	}
+	if c.IsSet("on-nan") {
+		settings = append(settings, "on_nan="+c.String("on-nan"))
+	}
 	given := c.IsSet("c") || len(settings) > 0
 	if !given && !opt.Resume {
 		return usagef("relevit finetune: -c is missing; the presets are %s", strings.Join(configs.Presets(), ", "))
 	}
 	if opt.Resume && !c.IsSet("c") && given && (pipeline.IsRun(opt.Dir) || pipeline.IsBatch(opt.Dir)) {
-		return usagef("relevit finetune: --resume goes on with the configuration of %s: leave --set and --strict out, or start another run", opt.Dir)
+		return usagef("relevit finetune: --resume goes on with the configuration of %s: leave --set, --strict and --on-nan out, or start another run", opt.Dir)
 	}
 	var err error
 	if opt.Open.Convert, err = c.checkpointOptions(); err != nil {
@@ -167,10 +171,15 @@ func describeTraining(w io.Writer, r *pipeline.FinetuneResult) {
 	if r.BestEpoch >= 0 {
 		best = fmt.Sprintf("epoch %d", r.BestEpoch+1)
 	}
+	undone := ""
+	if r.Undone > 0 {
+		undone = fmt.Sprintf("%d of these steps, left out or taken back where the loss was no number", r.Undone)
+	}
 	rows(w, []row{
 		{"run", r.Run},
 		{"trained", fmt.Sprintf("%d epochs, %d steps, %.0f s", r.Epochs, r.Steps, r.Seconds)},
 		{"best", best},
+		{"undone", undone},
 		{"left out", strings.Join(r.Skipped, "\n")},
 	})
 	if r.Before != nil && r.After != nil {
@@ -213,8 +222,8 @@ func (v *trainingView) start(p pipeline.Plan) {
 	if strings.HasPrefix(v.c.String("device"), "cuda") {
 		v.c.signals.rearm()
 	}
-	v.c.note("Training %s parameters of %s on %d pictures, %d held out; run folder %s",
-		count(int64(p.Params)), p.Model, p.Train, p.Validation, p.Run)
+	v.c.note("Training %s parameters of %s on %d pictures, %d held out, in about %.1f GB of memory; run folder %s",
+		count(int64(p.Params)), p.Model, p.Train, p.Validation, float64(p.Memory)/1e9, p.Run)
 	if p.From > 0 {
 		v.c.note("Going on after step %d", p.From)
 	}

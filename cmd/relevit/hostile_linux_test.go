@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/relevit/relevit/onnx/ort"
 )
 
@@ -27,9 +29,14 @@ const (
 // peak that the kernel tells of a child is no less than its parent's.
 const peakVariable = "RELEVIT_PEAK"
 
-// mainUnderTest is main, and writes the peak of its memory where it is asked to.
+// mainUnderTest is main, writes the peak of its memory where it is asked to, and
+// exits with a code of its own where a command leaves a goroutine behind.
 func mainUnderTest() {
-	code := run(os.Args, os.Stdout, os.Stderr)
+	code := run(os.Args, os.Stdout, messages())
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintln(os.Stderr, "relevit:", err)
+		code = 99
+	}
 	if path := os.Getenv(peakVariable); path != "" {
 		status, err := os.ReadFile("/proc/self/status")
 		if err := errors.Join(err, os.WriteFile(path, status, 0o666)); err != nil {

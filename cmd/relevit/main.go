@@ -16,16 +16,20 @@ import (
 	"github.com/relevit/relevit/onnx/ort"
 )
 
-func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
+func main() { os.Exit(run(os.Args, os.Stdout, messages())) }
 
 // run executes one command line and returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	app := newApp(stdout, stderr)
+	printed := &paper{Writer: stdout}
+	app := newApp(printed, stderr)
 	args, asJSON := arrange(app, args)
 	ctx, signals := interruptible(context.Background())
 	defer signals.stop()
 	app.Metadata = map[string]any{signalsKey: signals}
 	err := app.RunContext(ctx, args)
+	if err == nil && printed.err != nil {
+		err = fmt.Errorf("printing the result: %w", printed.err)
+	}
 	code := exitCode(err)
 	if err == nil {
 		return code
@@ -38,11 +42,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		message = strings.TrimSpace(strings.ReplaceAll(message, context.Canceled.Error(), "interrupted"))
 	}
 	message = oneLine(message)
-	if asJSON {
-		printJSON(stdout, map[string]any{"error": message, "exit_code": code})
-	} else {
-		fmt.Fprintf(stderr, "relevit: %s\n", message)
+	if asJSON && printJSON(printed, map[string]any{"error": message, "exit_code": code}) == nil {
+		return code
 	}
+	fmt.Fprintf(stderr, "relevit: %s\n", message)
 	return code
 }
 

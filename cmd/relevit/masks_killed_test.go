@@ -26,6 +26,7 @@ func TestMasksKilledAnywhereGoOnToTheSameBits(t *testing.T) {
 	const pictures = 1000
 	kills, seed := numberFrom(t, "RELEVIT_KILLS", 5), numberFrom(t, "RELEVIT_SEED", int(time.Now().UnixNano()))
 	t.Logf("RELEVIT_SEED=%d", seed)
+	tried(t, "SIGKILL while masks works", kills)
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	work := newWorkplace(t)
 	images := filepath.Join(work, "many", "images")

@@ -82,6 +82,7 @@ func TestRunKilledAnywhereResumesToTheSameBits(t *testing.T) {
 	}
 	kills, seed := numberFrom(t, "RELEVIT_KILLS", 20), numberFrom(t, "RELEVIT_SEED", int(time.Now().UnixNano()))
 	t.Logf("RELEVIT_SEED=%d", seed)
+	tried(t, "SIGKILL while finetune works", kills)
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	work := newWorkplace(t)
 	whole, killed := filepath.Join(work, "whole"), filepath.Join(work, "killed")

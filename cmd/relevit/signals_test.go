@@ -15,14 +15,15 @@ import (
 	"github.com/relevit/relevit/pipeline"
 )
 
-// TestInterruptedRunIsSavedAndResumesToTheSameBits sends both signals, while
+// TestInterruptedRunIsSavedAndResumesToTheSameBits sends each signal, while
 // steps are made and while the epoch's end is validated.
 func TestInterruptedRunIsSavedAndResumesToTheSameBits(t *testing.T) {
+	tried(t, "SIGINT, SIGTERM and SIGHUP while finetune works", 3*4)
 	work := newWorkplace(t)
 	rare := []string{"--threads", "1", "finetune", "-c", "c.yaml", "--set", "checkpoint.every_steps=0", "--set", "checkpoint.every_epochs=0"}
 	whole := filepath.Join(work, "whole")
 	mustRun(t, work, append(rare, "-o", whole)...)
-	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(s.String(), func(t *testing.T) {
 			run := filepath.Join(work, fmt.Sprint("run", int(s)))
 			args := append(rare, "-o", run)
@@ -31,6 +32,7 @@ func TestInterruptedRunIsSavedAndResumesToTheSameBits(t *testing.T) {
 				if code != interrupted || !bytes.Contains(said, []byte("--resume")) {
 					t.Fatalf("at line %d: exit code %d, want %d; it said\n%s", lines, code, interrupted, said)
 				}
+				isOnPage(t, string(said), code)
 				// Nothing is made twice: every step that the log has is saved.
 				if at := (&watched{dir: run}).logged(); at < lines {
 					t.Fatalf("the log has %d lines, at least %d were there", at, lines)

@@ -80,6 +80,9 @@ func newSession(name string, opt Options, load func(*binding.SessionOptions) (*b
 		if ordinal, cuda, _ := parseDevice(opt.Device); cuda && strings.Contains(err.Error(), "CUDA") {
 			err = noCUDA(ordinal, err)
 		}
+		if e := noMemory("loading "+name, err); e != nil {
+			return nil, e
+		}
 		return nil, &LoadError{Model: name, Err: err}
 	}
 	s := &Session{model: name, inner: inner, api: api, memory: memory,
@@ -227,6 +230,9 @@ func (s *Session) Run() error {
 		}
 	}
 	if err := s.api.run(s.session, s.bound); err != nil {
+		if e := noMemory("running "+s.model, err); e != nil {
+			return e
+		}
 		return fmt.Errorf("running %s: %w", s.model, err)
 	}
 	return nil
