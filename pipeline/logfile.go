@@ -225,12 +225,25 @@ func (h *History) read(line []byte) error {
 	return nil
 }
 
-// ordered checks that every step and epoch is there once.
+// ordered checks that every step and epoch is there once, also a step that gave
+// no number.
 func (h *History) ordered() error {
-	for i, s := range h.Steps {
-		if s.GlobalStep != i {
-			return fmt.Errorf("step %d is where step %d belongs", s.GlobalStep, i)
+	bad := h.NotFinite
+	at := 0
+	for _, s := range h.Steps {
+		for ; len(bad) > 0 && bad[0].GlobalStep == at; bad = bad[1:] {
+			at++
 		}
+		if s.GlobalStep != at {
+			return fmt.Errorf("step %d is where step %d belongs", s.GlobalStep, at)
+		}
+		at++
+	}
+	for _, b := range bad {
+		if b.GlobalStep != at {
+			return fmt.Errorf("step %d is where step %d belongs", b.GlobalStep, at)
+		}
+		at++
 	}
 	for i, e := range h.Epochs {
 		if e.Epoch != i {
@@ -243,8 +256,8 @@ func (h *History) ordered() error {
 // fits checks that the log, up to where a checkpoint was taken, has the
 // checkpoint's steps and epochs.
 func (h *History) fits(s *State) error {
-	if len(h.Steps) != s.GlobalStep || len(h.Epochs) != s.Epoch {
-		return fmt.Errorf("there are %d steps and %d epochs up to the checkpoint of %d steps and %d epochs", len(h.Steps), len(h.Epochs), s.GlobalStep, s.Epoch)
+	if steps := len(h.Steps) + len(h.NotFinite); steps != s.GlobalStep || len(h.Epochs) != s.Epoch {
+		return fmt.Errorf("there are %d steps and %d epochs up to the checkpoint of %d steps and %d epochs", steps, len(h.Epochs), s.GlobalStep, s.Epoch)
 	}
 	return h.ordered()
 }

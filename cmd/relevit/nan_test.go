@@ -197,6 +197,7 @@ func TestRunThatSkipsOrRollsBackResumesToTheSameBits(t *testing.T) {
 		}
 		mustRun(t, work, command(killed)...)
 		sameRuns(t, whole, killed)
+		mustRun(t, work, "check", killed)
 	}
 }
 
