@@ -1,0 +1,44 @@
+package passes
+
+import (
+	"testing"
+
+	"github.com/relevit/relevit/onnx"
+)
+
+func TestWeightGradientsTransposeLongOperandsOnce(t *testing.T) {
+	cases := map[string]struct {
+		build func(s *sketch) *onnx.Value
+		want  string
+	}{
+		"rows of tokens": {func(s *sketch) *onnx.Value {
+			x := s.Op("Reshape", nil, s.Op("Relu", nil, s.input("x", 8, 64, 3)), s.Ints(-1, 3))
+			return s.Op("Gemm", attrs("transA", 1), x, s.input("y", 512, 5))
+		}, "Relu Transpose Reshape Gemm"},
+		"a matrix": {func(s *sketch) *onnx.Value {
+			return s.Op("Gemm", attrs("transA", 1, "alpha", float32(0.5), "transB", 1), s.input("x", 512, 3), s.input("y", 5, 512))
+		}, "Unsqueeze Transpose Reshape Gemm"},
+		"rows cut across": {func(s *sketch) *onnx.Value {
+			x := s.Op("Reshape", nil, s.input("x", 8, 32, 6), s.Ints(-1, 3))
+			return s.Op("Gemm", attrs("transA", 1), x, s.input("y", 512, 5), s.weight("c", 5))
+		}, "Reshape Unsqueeze Transpose Reshape Gemm"},
+		"few rows": {func(s *sketch) *onnx.Value {
+			return s.Op("Gemm", attrs("transA", 1), s.input("x", 8, 3), s.input("y", 8, 5))
+		}, "Gemm"},
+		"nothing to transpose": {func(s *sketch) *onnx.Value {
+			return s.Op("Gemm", nil, s.input("x", 3, 512), s.input("y", 512, 5))
+		}, "Gemm"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := draw(t)
+			g := s.done(t, s.Named("grad", c.build(s)))
+			before := twin(g)
+			must(t, WeightGradients(g))
+			if ops(g) != c.want {
+				t.Errorf("got %v", g)
+			}
+			sameOutputs(t, before, g)
+		})
+	}
+}
