@@ -191,7 +191,7 @@ func (a *assembly) pick(name string, out outputs) (*onnx.Graph, error) {
 		return nil, err
 	}
 	g.Prune()
-	for _, pass := range []func(*onnx.Graph) error{passes.Broadcast, passes.WeightGradients} {
+	for _, pass := range []func(*onnx.Graph) error{passes.Broadcast, passes.LeftOperands} {
 		if err := pass(g); err != nil {
 			return nil, fmt.Errorf("lowering the %s graph: %w", name, err)
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/relevit/relevit/onnx"
 )
 
-func TestWeightGradientsTransposeLongOperandsOnce(t *testing.T) {
+func TestLeftOperandsOfLongProductsAreTransposedOnce(t *testing.T) {
 	cases := map[string]struct {
 		build func(s *sketch) *onnx.Value
 		want  string
@@ -22,6 +22,18 @@ func TestWeightGradientsTransposeLongOperandsOnce(t *testing.T) {
 			x := s.Op("Reshape", nil, s.input("x", 8, 32, 6), s.Ints(-1, 3))
 			return s.Op("Gemm", attrs("transA", 1), x, s.input("y", 512, 5), s.weight("c", 5))
 		}, "Reshape Unsqueeze Transpose Reshape Gemm"},
+		"maps": {func(s *sketch) *onnx.Value {
+			return s.MatMul(s.SwapLast(s.input("A", 2, 3, 130, 5)), s.input("v", 2, 3, 130, 4))
+		}, "Transpose Reshape Reshape MatMul Reshape"},
+		"small maps": {func(s *sketch) *onnx.Value {
+			return s.MatMul(s.SwapLast(s.input("A", 2, 3, 9, 5)), s.input("v", 2, 3, 9, 4))
+		}, "Transpose MatMul"},
+		"maps for all heads": {func(s *sketch) *onnx.Value {
+			return s.MatMul(s.SwapLast(s.input("A", 2, 3, 130, 5)), s.input("v", 2, 1, 130, 4))
+		}, "Transpose MatMul"},
+		"another transposition": {func(s *sketch) *onnx.Value {
+			return s.MatMul(s.Transpose(s.input("A", 3, 2, 5, 130), 1, 0, 2, 3), s.input("v", 2, 3, 130, 4))
+		}, "Transpose MatMul"},
 		"few rows": {func(s *sketch) *onnx.Value {
 			return s.Op("Gemm", attrs("transA", 1), s.input("x", 8, 3), s.input("y", 8, 5))
 		}, "Gemm"},
@@ -34,7 +46,7 @@ func TestWeightGradientsTransposeLongOperandsOnce(t *testing.T) {
 			s := draw(t)
 			g := s.done(t, s.Named("grad", c.build(s)))
 			before := twin(g)
-			must(t, WeightGradients(g))
+			must(t, LeftOperands(g))
 			if ops(g) != c.want {
 				t.Errorf("got %v", g)
 			}
