@@ -24,8 +24,15 @@ const (
 //	Reshape(MatMul(Reshape(Transpose(x)), Reshape(y)))   over B*H matrices
 //
 // The Reshape between keeps the runtime from putting the transposition back
-// into the product.
+// into the product. Of several products of one transposed map only the last is
+// rewritten: the transposition would wait in memory from one to the next.
 func LeftOperands(g *onnx.Graph) error {
+	last := map[*onnx.Value]*onnx.Node{}
+	for _, n := range g.Nodes {
+		if n.Op == "MatMul" {
+			last[n.Inputs[0]] = n
+		}
+	}
 	err := rewrite(g, func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
 		former := e.In(n.Label())
 		defer e.In(former)
@@ -33,7 +40,7 @@ func LeftOperands(g *onnx.Graph) error {
 		case n.Domain != "":
 		case n.Op == "Gemm":
 			return leftOfGemm(e, n), nil
-		case n.Op == "MatMul":
+		case n.Op == "MatMul" && last[n.Inputs[0]] == n:
 			return leftOfMatMul(e, n), nil
 		}
 		return nil, nil

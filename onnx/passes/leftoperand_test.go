@@ -25,6 +25,10 @@ func TestLeftOperandsOfLongProductsAreTransposedOnce(t *testing.T) {
 		"maps": {func(s *sketch) *onnx.Value {
 			return s.MatMul(s.SwapLast(s.input("A", 2, 3, 130, 5)), s.input("v", 2, 3, 130, 4))
 		}, "Transpose Reshape Reshape MatMul Reshape"},
+		"a map for two products": {func(s *sketch) *onnx.Value {
+			A := s.SwapLast(s.input("A", 2, 3, 130, 5))
+			return s.Add(s.MatMul(A, s.input("v", 2, 3, 130, 4)), s.MatMul(A, s.input("w", 2, 3, 130, 4)))
+		}, "Transpose MatMul Reshape Reshape MatMul Reshape Add"},
 		"small maps": {func(s *sketch) *onnx.Value {
 			return s.MatMul(s.SwapLast(s.input("A", 2, 3, 9, 5)), s.input("v", 2, 3, 9, 4))
 		}, "Transpose MatMul"},
