@@ -148,8 +148,7 @@ func GradTimesAttention(b *onnx.Builder, s Subject, target *onnx.Value) (Relevan
 func (s Subject) flow(b *onnx.Builder, maps []AttentionMap, grads []*onnx.Value) *onnx.Value {
 	var sum *onnx.Value
 	for i, m := range maps {
-		flow := b.Mul(m.Square(b, grads[i]), m.Square(b, m.Value))
-		flow = s.Heads.of(b, b.Op("Clip", nil, flow, b.Scalar(0, flow)))
+		flow := s.Heads.of(b, s.positive(b, m.Square(b, grads[i]), m.Square(b, m.Value)))
 		if sum == nil {
 			sum = flow
 		} else {
@@ -157,6 +156,18 @@ func (s Subject) flow(b *onnx.Builder, maps []AttentionMap, grads []*onnx.Value)
 		}
 	}
 	return sum
+}
+
+// positive is max(G A, 0). Where a loss follows, and G is constant to it, it is
+// spelled A (G [G A >= 0]): the gradient towards A then needs the second factor
+// alone, so that of each block a tensor of the map's size less waits for it.
+func (s Subject) positive(b *onnx.Builder, grad, attention *onnx.Value) *onnx.Value {
+	product := b.Mul(grad, attention)
+	zero := b.Scalar(0, product)
+	if s.trained {
+		return b.Mul(attention, keep(b, b.Op("GreaterOrEqual", nil, product, zero), grad))
+	}
+	return b.Op("Clip", nil, product, zero)
 }
 
 // GradCAM is Selvaraju et al.'s (ICCV 2017) on tokens as pytorch-grad-cam has it

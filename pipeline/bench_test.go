@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/onnx/ort/orttest"
+	"github.com/relevit/relevit/onnx/passes"
 )
 
 const (
@@ -140,6 +142,8 @@ func benchModel(t *testing.T, size string) (path, weights string) {
 
 // measured is what a job's process reports.
 type measured struct {
+	Work    map[string]float64 // floating-point operations in products, by graph
+	Rate    float64            // of the fastest large product, per second
 	Seconds map[string]float64 // medians
 	Ratio   map[string]float64 // to the forward passes just before and after
 	Open    map[string]float64 // seconds that graphs and sessions took
@@ -182,7 +186,7 @@ func TestBenchJob(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, r: measured{Seconds: map[string]float64{}, Ratio: map[string]float64{}, Open: map[string]float64{}, Nodes: map[string]int{}}}
+	b := &bench{T: t, r: measured{Work: map[string]float64{}, Seconds: map[string]float64{}, Ratio: map[string]float64{}, Open: map[string]float64{}, Nodes: map[string]int{}}}
 	b.open("reading the model", func() (err error) { b.model, err = OpenModel(j.Model, ModelOptions{}); return err })
 	switch j.Kind {
 	case "times":
@@ -242,6 +246,7 @@ func (b *bench) openStepper(order gradients.Order, opt ort.Options) {
 		b.graphs, err = b.model.NewGraphs(benchBatch, ObjectiveOf(cfg), AdamWOf(cfg), nil)
 		return err
 	})
+	b.r.Work["training"] = work(b.T, b.graphs.Training)
 	b.r.Nodes["training"], b.r.Nodes["optimizer"], b.r.Nodes["eval"] = len(b.graphs.Training.Nodes), len(b.graphs.Optimizer.Nodes), len(b.graphs.Eval.Nodes)
 	b.open("training and optimizer sessions", func() (err error) { b.stepper, err = NewStepper(b.graphs, benchBatch, opt); return err })
 	b.Cleanup(b.stepper.Close)
@@ -338,6 +343,12 @@ func (b *bench) times(j job) {
 	if !b.stepper.Finite() {
 		b.Fatalf("losses %v", b.stepper.Losses())
 	}
+	forward, _ := b.model.Graph.Clone()
+	if err := passes.Specialize(forward, benchBatch); err != nil {
+		b.Fatal(err)
+	}
+	b.r.Work["forward"] = work(b.T, forward)
+	b.r.Rate = productRate(b.T)
 	for what, list := range seconds {
 		b.r.Seconds[what] = median(list)
 	}
@@ -350,6 +361,7 @@ func (b *bench) times(j job) {
 // step runs steps alone, for their peak of memory and their profile.
 func (b *bench) step(j job) {
 	b.openStepper(j.Order, ort.Options{Profile: filepath.Join(b.TempDir(), "profile")})
+	b.letGo()
 	for range 2 {
 		if err := b.compute(); err != nil {
 			b.Fatal(err)
@@ -364,6 +376,12 @@ func (b *bench) step(j job) {
 		b.Fatal(err)
 	}
 	b.r.Profile = readProfile(b.T, path)
+}
+
+// letGo drops the model and the graphs, as Finetune does before its first step.
+func (b *bench) letGo() {
+	b.model, b.graphs.Training, b.graphs.Eval, b.graphs.Optimizer = nil, nil, nil, nil
+	debug.FreeOSMemory()
 }
 
 // forward runs forward passes alone, for their peak of memory.
@@ -390,6 +408,8 @@ func (r measured) print(order gradients.Order, forward, step measured) {
 	fmt.Fprintf(w, "eval graph\t%.3f\t%.2f\t\t\t%d\t\n", r.Seconds["eval"], r.Ratio["eval"], r.Nodes["eval"])
 	fmt.Fprintf(w, "model with relevance\t%.3f\t%.2f\t\t\t\t\n", r.Seconds["relevance"], r.Ratio["relevance"])
 	w.Flush()
+	fmt.Printf("\nproducts: forward %.1f GFLOP, training graph %.2f times that, at %.0f GFLOP/s; a large Gemm makes %.0f\n",
+		r.Work["forward"]/1e9, r.Work["training"]/r.Work["forward"], r.Work["training"]/r.Seconds["training"]/1e9, r.Rate/1e9)
 	fmt.Printf("\n%.1f maps/s explained; all in one process peak at %.0f MB\nopened in s:", benchBatch/r.Seconds["relevance"], r.PeakMB)
 	for _, what := range []string{"reading the model", "training graphs", "training and optimizer sessions", "eval session", "relevance session", "forward session"} {
 		fmt.Printf("  %s %.2f", what, r.Open[what])
