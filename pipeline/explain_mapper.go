@@ -5,19 +5,19 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/relevit/relevit/gradients"
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx/ort"
 )
 
-// Mapper computes maps of pictures by several methods of one model: of one that
-// has no relevance map of its own, by graphs derived from it.
+// Mapper computes maps of pictures by several methods of one model.
 type Mapper struct {
 	Batch   int
 	Size    [2]int // rows, columns of the image
 	Classes int
 	Methods []string
 
-	own    *explainer   // of a file with relevance; the others are nil then
+	own    *explainer   // of a model with relevance; the others are nil then
 	graph  *ort.Session // logits and the maps of one backward pass
 	image  *ort.Buffer  // (B,3,H,W)
 	target *ort.Buffer  // (B)
@@ -38,7 +38,9 @@ func NewMapper(m *Model, batch int, o MapOptions, opt ort.Options) (x *Mapper, e
 		return nil, err
 	}
 	x = &Mapper{Methods: o.Methods, Size: m.Preprocess.Size, maps: map[string][]float32{}}
-	if _, ok := RelevanceOf(m.Source); ok {
+	// Relevance alone comes from the very graph that export --with-relevance writes.
+	_, own := RelevanceOf(m.Source)
+	if own || slices.Equal(o.Methods, []string{MethodRelevance}) && o.Heads == gradients.MeanHeads {
 		return x, x.openOwn(m, batch, o, opt)
 	}
 	g, err := m.mapGraph(int64(batch), o)
@@ -81,7 +83,7 @@ func NewMapper(m *Model, batch int, o MapOptions, opt ort.Options) (x *Mapper, e
 	return x, x.openSlopes(m, batch, o, opt)
 }
 
-// openOwn opens a file that computes its relevance itself.
+// openOwn opens a model that computes its relevance itself.
 func (x *Mapper) openOwn(m *Model, batch int, o MapOptions, opt ort.Options) (err error) {
 	if len(o.Methods) > 1 || o.Methods[0] != MethodRelevance {
 		return &models.Error{Usage: true, Path: m.Path, Problem: fmt.Sprintf("the file computes its own relevance map, which is all that it can be explained by: %s can't be derived from it", notRelevance(o.Methods)),
@@ -162,7 +164,7 @@ func (x *Mapper) Run(ctx context.Context, images []float32, classes []int64) err
 	return nil
 }
 
-// runOwn runs a file with relevance.
+// runOwn runs a model with relevance.
 func (x *Mapper) runOwn(images []float32, classes []int64) (err error) {
 	clear(x.own.target.Int64s()[copy(x.own.target.Int64s(), classes):])
 	to := x.own.image.Float32s()
