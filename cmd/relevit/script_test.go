@@ -3,8 +3,12 @@ package main
 import (
 	"errors"
 	"flag"
+	"os"
 	"os/exec"
+	"os/signal"
+	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -15,7 +19,21 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden texts in testdata/script")
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) != "relevit" {
+		heed(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	}
 	testscript.Main(m, map[string]func(){"relevit": mainUnderTest})
+}
+
+// heed has the commands that tests start get signals that the tests themselves
+// are told to ignore, by nohup say: one that is caught is neither caught nor
+// ignored by another program.
+func heed(signals ...os.Signal) {
+	for _, s := range signals {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // TestScripts runs the command lines in testdata/script. The condition
