@@ -191,10 +191,8 @@ func (a *assembly) pick(name string, out outputs) (*onnx.Graph, error) {
 		return nil, err
 	}
 	g.Prune()
-	for _, pass := range []func(*onnx.Graph) error{passes.Broadcast, passes.LeftOperands} {
-		if err := pass(g); err != nil {
-			return nil, fmt.Errorf("lowering the %s graph: %w", name, err)
-		}
+	if err := passes.Broadcast(g); err != nil {
+		return nil, fmt.Errorf("lowering the %s graph: %w", name, err)
 	}
 	return g, nameOutputs(g, out.names)
 }
