@@ -89,6 +89,10 @@ func (x *Mapper) openOwn(m *Model, batch int, o MapOptions, opt ort.Options) (er
 		return &models.Error{Usage: true, Path: m.Path, Problem: fmt.Sprintf("the file computes its own relevance map, which is all that it can be explained by: %s can't be derived from it", notRelevance(o.Methods)),
 			Advice: "give the model that it was exported from"}
 	}
+	if o.Heads != gradients.MeanHeads {
+		return &models.Error{Usage: true, Path: m.Path, Problem: fmt.Sprintf("the file computes its own relevance map, with the mean over heads: it can't be computed with the %s", o.Heads),
+			Advice: "give the model that it was exported from"}
+	}
 	if x.own, err = newExplainer(m, batch, o.StartLayer, opt); err != nil {
 		return err
 	}
@@ -127,10 +131,13 @@ func (x *Mapper) openSlopes(m *Model, batch int, o MapOptions, opt ort.Options) 
 // for its class; one below zero stands for the class that is predicted.
 func (x *Mapper) Run(ctx context.Context, images []float32, classes []int64) error {
 	if x.own != nil {
-		return x.runOwn(images, classes)
+		if err := x.runOwn(images, classes); err != nil {
+			return err
+		}
+		return x.known(classes)
 	}
-	if top := slices.Max(classes); top >= int64(x.Classes) {
-		return &models.Error{Usage: true, Problem: fmt.Sprintf("there is no class %d: the model's are 0 to %d", top, x.Classes-1)}
+	if err := x.known(classes); err != nil {
+		return err
 	}
 	values := 3 * x.Size[0] * x.Size[1]
 	n := copy(x.target.Int64s(), classes)
@@ -160,6 +167,14 @@ func (x *Mapper) Run(ctx context.Context, images []float32, classes []int64) err
 			}
 			copy(to[i*values/3:], x.slopes.maps[MethodSmoothGrad].Float32s())
 		}
+	}
+	return nil
+}
+
+// known checks that the model has the classes.
+func (x *Mapper) known(classes []int64) error {
+	if top := slices.Max(classes); top >= int64(x.Classes) {
+		return &models.Error{Usage: true, Problem: fmt.Sprintf("there is no class %d: the model's are 0 to %d", top, x.Classes-1)}
 	}
 	return nil
 }

@@ -213,20 +213,8 @@ func TestLeGradSaysWhereTokensAreMissing(t *testing.T) {
 func TestAttentionMethodsEqualTheirFormulas(t *testing.T) {
 	methods := []string{MethodRelevance, MethodRollout, MethodAttention, MethodGradXAttention}
 	for _, name := range []string{"micro", "micro-rect", "micro-deep"} {
-		c := openOracle(t, name)
-		in, err := readTraceInputs(filepath.Join(c.folder, "inputs.safetensors"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		labels, err := in.label.Int64s()
-		if err != nil {
-			t.Fatal(err)
-		}
-		images, err := in.image.Float32s()
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := OpenModel(filepath.Join(c.folder, "model.onnx"), ModelOptions{})
+		c, m, pictures, labels := foreignCase(t, name)
+		images, err := pictures.Float32s()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,9 +230,9 @@ func TestAttentionMethodsEqualTheirFormulas(t *testing.T) {
 				if name != "micro" {
 					limit = 1e-6 // what is expected is rounded to float32 there
 				}
-				got := float64Maps(t, m, o, in.image, labels)
+				got := float64Maps(t, m, o, pictures, labels)
 				for _, method := range methods {
-					want, stretch := picturesOf(x.expected(method, o.StartLayer, heads == gradients.MaxHeads), found.Grid, in.image.Dims)
+					want, stretch := picturesOf(x.expected(method, o.StartLayer, heads == gradients.MaxHeads), found.Grid, pictures.Dims)
 					if e := off(got[method], want, nil); e > limit*stretch {
 						t.Errorf("%s is off by %.2g, more than %.2g", method, e, limit*stretch)
 					}
@@ -257,7 +245,7 @@ func TestAttentionMethodsEqualTheirFormulas(t *testing.T) {
 				orttest.Need(t)
 				run := mapped(t, openMapper(t, m, 2, o), images, labels)
 				for _, method := range methods {
-					want, stretch := picturesOf(x.expected(method, o.StartLayer, heads == gradients.MaxHeads), found.Grid, in.image.Dims)
+					want, stretch := picturesOf(x.expected(method, o.StartLayer, heads == gradients.MaxHeads), found.Grid, pictures.Dims)
 					limit := 10 * stretch * max(c.deviation["relevance"], c.deviation["attn"], c.deviation["attn_grad"])
 					if e := off(run[method], want, nil); e > limit {
 						t.Errorf("%s in ONNX Runtime is off by %.2g, more than %.2g", method, e, limit)
@@ -309,10 +297,10 @@ func values64(t *testing.T, m *Model, image []float64, name string) ([]float64, 
 	return out[0].F, out[0].Shape
 }
 
-// microCase opens micro's foreign file, with its first picture and label.
-func microCase(t *testing.T) (oracleCase, *Model, *onnx.Tensor, int64) {
+// foreignCase opens an oracle's foreign file, with its pictures and labels.
+func foreignCase(t *testing.T, name string) (oracleCase, *Model, *onnx.Tensor, []int64) {
 	t.Helper()
-	c := openOracle(t, "micro")
+	c := openOracle(t, name)
 	in, err := readTraceInputs(filepath.Join(c.folder, "inputs.safetensors"))
 	if err != nil {
 		t.Fatal(err)
@@ -321,16 +309,23 @@ func microCase(t *testing.T) (oracleCase, *Model, *onnx.Tensor, int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := in.image.Float32s()
-	if err != nil {
-		t.Fatal(err)
-	}
 	m, err := OpenModel(filepath.Join(c.folder, "model.onnx"), ModelOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := in.image.Dims
-	return c, m, onnx.FloatTensor(images[:d[1]*d[2]*d[3]], 1, d[1], d[2], d[3]), labels[0]
+	return c, m, in.image, labels
+}
+
+// microCase is micro's, with its first picture and label.
+func microCase(t *testing.T) (oracleCase, *Model, *onnx.Tensor, int64) {
+	t.Helper()
+	c, m, pictures, labels := foreignCase(t, "micro")
+	values, err := pictures.Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := pictures.Dims
+	return c, m, onnx.FloatTensor(values[:d[1]*d[2]*d[3]], 1, d[1], d[2], d[3]), labels[0]
 }
 
 // compareMaps holds a method's float64 graph against what is expected of its
