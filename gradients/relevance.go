@@ -22,18 +22,20 @@ type Subject struct {
 
 // AttentionMap is one attention after its softmax.
 type AttentionMap struct {
-	Value      *onnx.Value // (B,H,N,N), or (B*H,N,N)
+	Value      *onnx.Value // (B,H,N,N), or (B*H,N,N); with Rows (B,H,R,N), or (B*H,R,N)
 	Block      int         // maps of one block are parallel: they add up
 	Heads      int64
 	Transposed bool // keys before queries
+	Rows       bool // only those of the first queries: what the classifier and the rollout read of the last map
 }
 
 // Square brings a tensor of the map's layout to (B,H,queries,keys).
 func (m AttentionMap) Square(b *onnx.Builder, v *onnx.Value) *onnx.Value {
-	n := m.Value.Shape[len(m.Value.Shape)-1]
+	rank := len(m.Value.Shape)
+	queries, keys := m.Value.Shape[rank-2], m.Value.Shape[rank-1]
 	if len(v.Shape) != 4 {
-		batch := v.Shape.Count().Over(n.Times(n).Times(onnx.D(m.Heads)))
-		v = b.Reshape(v, onnx.Shape{batch, onnx.D(m.Heads), n, n})
+		batch := v.Shape.Count().Over(queries.Times(keys).Times(onnx.D(m.Heads)))
+		v = b.Reshape(v, onnx.Shape{batch, onnx.D(m.Heads), queries, keys})
 	}
 	if m.Transposed {
 		v = b.SwapLast(v)
@@ -96,7 +98,12 @@ func Rollout(b *onnx.Builder, s Subject, maps []AttentionMap, grads []*onnx.Valu
 		for first > 0 && maps[first-1].Block == maps[first].Block {
 			first--
 		}
-		row = b.Add(row, b.MatMul(row, s.flow(b, maps[first:end], grads[first:end]))) // (B,1,N)
+		flow := s.flow(b, maps[first:end], grads[first:end])
+		if maps[first].Rows { // the last map: r is e_0
+			row = b.Add(row, b.Slice(flow, 1, 0, 1))
+		} else {
+			row = b.Add(row, b.MatMul(row, flow)) // (B,1,N)
+		}
 		end = first
 	}
 	return s.heat(b, "relevance", row)

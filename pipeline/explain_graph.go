@@ -95,8 +95,10 @@ func (x *explainable) lower(found *models.Structure) error {
 	for _, p := range x.predictions {
 		g.Outputs = append(g.Outputs, p.Logits)
 	}
-	narrow := func(g *onnx.Graph) error { return passes.Narrow(g, mapsOf(found)...) }
-	for _, pass := range []func(*onnx.Graph) error{narrow, passes.Linear, passes.Patchify, passes.Tidy} {
+	if _, err := passes.Narrow(g, mapsOf(found)...); err != nil {
+		return fmt.Errorf("lowering the graph: %w", err)
+	}
+	for _, pass := range []func(*onnx.Graph) error{passes.Linear, passes.Patchify, passes.Tidy} {
 		if err := pass(g); err != nil {
 			return fmt.Errorf("lowering the graph: %w", err)
 		}

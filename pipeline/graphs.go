@@ -61,8 +61,8 @@ type assembly struct {
 
 // assemble emits the objective and its gradients behind a copy of the model's
 // graph for a fixed batch size.
-func (m *Model) assemble(batch int64, o gradients.Objective, freezes func(string) bool) (*assembly, error) {
-	a, err := m.lower(batch)
+func (m *Model) assemble(batch int64, o gradients.Objective, freezes func(string) bool, whole bool) (*assembly, error) {
+	a, err := m.lower(batch, whole)
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +138,9 @@ func (a *assembly) blame(err error) error {
 }
 
 // lower brings a copy of the model's graph to the form that trains fastest and
-// finds in it what relevance needs.
-func (m *Model) lower(batch int64) (*assembly, error) {
+// finds in it what relevance needs. Of the last map that is often a row, unless
+// whole maps are asked for.
+func (m *Model) lower(batch int64, whole bool) (*assembly, error) {
 	g, copies := m.Graph.Clone()
 	a := &assembly{g: g, layers: m.layerWeights()}
 	for _, p := range m.Params {
@@ -155,14 +156,37 @@ func (m *Model) lower(batch int64) (*assembly, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
-	narrow := func(g *onnx.Graph) error { return passes.Narrow(g, mapsOf(found)...) }
-	for _, pass := range []func(*onnx.Graph) error{narrow, passes.Linear, passes.Patchify, passes.Tidy} {
+	maps := mapsOf(found)
+	last := len(maps) - 1
+	if !whole && oneRow(found) {
+		maps = maps[:last]
+	}
+	rows, err := passes.Narrow(g, maps...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: lowering the graph: %w", m.Path, err)
+	}
+	for _, pass := range []func(*onnx.Graph) error{passes.Linear, passes.Patchify, passes.Tidy, passes.Reassociate} {
 		if err := pass(g); err != nil {
 			return nil, fmt.Errorf("%s: lowering the graph: %w", m.Path, err)
 		}
 	}
 	a.subject = subjectOf(found, g.Outputs[0])
+	if r, ok := rows[found.Attention[last].Value]; ok {
+		at := &a.subject.Maps[last]
+		if r.From != 0 || r.Axis != int64(len(r.Value.Shape)-2) { // not those of the first token
+			return m.lower(batch, true)
+		}
+		at.Value, at.Rows = r.Value, true
+	}
 	return a, nil
+}
+
+// oneRow reports whether the rollout reads of the last map only what the
+// classifier may read too: the class token's row.
+func oneRow(found *models.Structure) bool {
+	last := len(found.Attention) - 1
+	at := found.Attention[last]
+	return !found.FromMean() && !at.Transposed && (last == 0 || found.Attention[last-1].Block != at.Block)
 }
 
 // outputs lists values with the names that they get as a graph's outputs.
@@ -199,7 +223,7 @@ func (a *assembly) pick(name string, out outputs) (*onnx.Graph, error) {
 
 // NewGraphs derives a run's graphs from a model.
 func (m *Model) NewGraphs(batch int64, o gradients.Objective, adam gradients.AdamW, freezes func(string) bool) (*Graphs, error) {
-	a, err := m.assemble(batch, o, freezes)
+	a, err := m.assemble(batch, o, freezes, false)
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func Inspect(path string, opt ModelOptions) (*models.Report, error) {
 	if found, err := models.Find(m.Graph, m.Find); err == nil && found.Image != nil && found.Image.Shape[0].Known() {
 		batch = found.Image.Shape[0].N
 	}
-	if _, err := m.assemble(batch, ObjectiveOf(defaults), nil); err != nil {
+	if _, err := m.assemble(batch, ObjectiveOf(defaults), nil, false); err != nil {
 		return blocked(err)
 	}
 	return r, nil

@@ -180,7 +180,7 @@ func emitRelevance(g *onnx.Graph, o RelevanceOptions) (ends RelevanceEnds, targe
 	if at < 0 { // the output is behind a softmax
 		at, g.Outputs = len(g.Outputs), append(g.Outputs, found.Logits)
 	}
-	if err := passes.Narrow(g, mapsOf(found)...); err != nil {
+	if _, err := passes.Narrow(g, mapsOf(found)...); err != nil {
 		return ends, nil, nil, err
 	}
 	s := subjectOf(found, g.Outputs[at])

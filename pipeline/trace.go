@@ -161,7 +161,7 @@ func (in traceInputs) buffers(gs *Graphs) (Inputs, error) {
 
 // traceOnce evaluates everything at the model's own parameters.
 func traceOnce(m *Model, in traceInputs, opt TraceOptions) ([]safetensors.Named, error) {
-	a, err := m.assemble(in.batch(), ObjectiveOf(opt.Config), nil)
+	a, err := m.assemble(in.batch(), ObjectiveOf(opt.Config), nil, true)
 	if err != nil {
 		return nil, err
 	}

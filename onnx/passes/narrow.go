@@ -13,12 +13,12 @@ import (
 //	Gather(f(x), row)   f row by row: elementwise, LayerNormalization, MatMul, ...
 //	Gather(f(Slice(x, row)), 0)
 //
-// In a ViT that ends in the last attention: of its map the products read one
-// row, while the map itself is still computed whole: such values are to be kept.
-func Narrow(g *onnx.Graph, keep ...*onnx.Value) error {
+// In a ViT that ends in the last attention, of whose map one row is read. Values
+// to keep stay whole. It returns what now has rows of others.
+func Narrow(g *onnx.Graph, keep ...*onnx.Value) (map[*onnx.Value]Rows, error) {
 	f := &narrowing{keep: keep, read: map[*onnx.Value]rows{}, whole: map[*onnx.Value]bool{}, narrow: map[*onnx.Value]*onnx.Value{}}
 	if err := g.InferAll(); err != nil {
-		return err
+		return nil, err
 	}
 	for _, v := range g.Outputs {
 		f.whole[v] = true
@@ -27,10 +27,20 @@ func Narrow(g *onnx.Graph, keep ...*onnx.Value) error {
 		f.mark(n)
 	}
 	if err := rewrite(g, f.node); err != nil {
-		return err
+		return nil, err
 	}
 	g.Prune()
-	return nil
+	out := map[*onnx.Value]Rows{}
+	for v, narrow := range f.narrow {
+		out[v] = Rows{narrow, f.read[v].axis, f.read[v].from}
+	}
+	return out, nil
+}
+
+// Rows are a value's places along an axis, from one on.
+type Rows struct {
+	Value      *onnx.Value
+	Axis, From int64
 }
 
 // rows are the places from to (exclusive) along an axis.
@@ -91,6 +101,7 @@ func (f *narrowing) inputs(n *onnx.Node) []*rows {
 		}
 		return nil
 	case n.Op == "LayerNormalization" && r.axis < (n.Int("axis", -1)+rank)%rank:
+	case n.Op == "Softmax" && r.axis != (n.Int("axis", -1)+rank)%rank:
 	case n.Op == "MatMul" && r.axis < rank-1 && len(n.Inputs[0].Shape) > 1 && len(n.Inputs[1].Shape) > 1:
 	case rowwise[n.Op]:
 	default:
@@ -129,6 +140,7 @@ func open(s onnx.Shape) int {
 var rowwise = map[string]bool{
 	"Add": true, "Sub": true, "Mul": true, "Div": true, "Pow": true, "Neg": true, "Sqrt": true, "Exp": true,
 	"Erf": true, "Tanh": true, "Sigmoid": true, "Relu": true, "Gelu": true, "Identity": true, "Dropout": true,
+	"Cast": true, "IsNaN": true, "Not": true, "Where": true,
 }
 
 // picks reports where a node takes a single known place along an axis.
