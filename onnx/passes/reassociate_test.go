@@ -74,7 +74,9 @@ func TestReassociateFormsNoKeysAndValuesForFewQueries(t *testing.T) {
 			return fewQueries(s, heads("q"), heads("k"), heads("v"), 0, 1)
 		},
 		"maps of three dimensions": func(s *sketch, x *onnx.Value) *onnx.Value {
-			heads := func(name string) *onnx.Value { return s.Reshape(separate(s, x, name, true), onnx.ShapeOf(pics*hds, toks, wid)) }
+			heads := func(name string) *onnx.Value {
+				return s.Reshape(separate(s, x, name, true), onnx.ShapeOf(pics*hds, toks, wid))
+			}
 			scores := s.MatMul(s.Slice(heads("q"), 1, 0, 1), s.SwapLast(heads("k")))
 			return s.MatMul(s.Softmax(scores, -1), heads("v"))
 		},
@@ -104,10 +106,14 @@ func TestReassociateFormsNoKeysAndValuesForFewQueries(t *testing.T) {
 
 func TestReassociateLeavesWhatIsReadInOtherWays(t *testing.T) {
 	cases := map[string]func(s *sketch, q, k, v *onnx.Value) *onnx.Value{
-		"many queries":    func(s *sketch, q, k, v *onnx.Value) *onnx.Value { return fewQueries(s, q, k, v, 0, 6) },
-		"queries without": func(s *sketch, q, k, v *onnx.Value) *onnx.Value { return s.MatMul(s.Softmax(s.MatMul(q, s.SwapLast(k)), -1), v) },
+		"many queries": func(s *sketch, q, k, v *onnx.Value) *onnx.Value { return fewQueries(s, q, k, v, 0, 6) },
+		"queries without": func(s *sketch, q, k, v *onnx.Value) *onnx.Value {
+			return s.MatMul(s.Softmax(s.MatMul(q, s.SwapLast(k)), -1), v)
+		},
 		"normalised keys": func(s *sketch, q, k, v *onnx.Value) *onnx.Value {
-			n := func(x *onnx.Value) *onnx.Value { return s.Op("LayerNormalization", axis(-1), x, s.weight(x.Name+"/w", wid)) }
+			n := func(x *onnx.Value) *onnx.Value {
+				return s.Op("LayerNormalization", axis(-1), x, s.weight(x.Name+"/w", wid))
+			}
 			return fewQueries(s, n(q), n(k), n(v), 0, 1)
 		},
 	}
