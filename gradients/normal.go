@@ -6,8 +6,28 @@ import "github.com/relevit/relevit/onnx"
 func softmax(c *call) {
 	b, y := c.b, c.y(0)
 	axis := c.n.Int("axis", -1)
-	sum := b.Reduce("ReduceSum", b.Mul(y, c.dy[0]), true, axis)
+	sum := b.Reduce("ReduceSum", c.weighted(), true, axis)
 	c.give(0, b.Mul(y, b.Sub(c.dy[0], sum)))
+}
+
+// weighted is a softmax's y dy, or what has the same sums over its axis and is
+// smaller: of an attention map, dy = g v^T, and
+//
+//	sum_j y_ij sum_d g_id v_jd = sum_d g_id o_id   with o = y v
+//
+// which is there already (Dao et al., FlashAttention, NeurIPS 2022).
+func (c *call) weighted() *onnx.Value {
+	b, y, dy := c.b, c.y(0), c.dy[0]
+	rank := int64(len(y.Shape))
+	if axis := c.n.Int("axis", -1); (axis == -1 || axis == rank-1) && dy.Is("MatMul") && dy.Node.Inputs[1].Is("Transpose") {
+		g, v := dy.Node.Inputs[0], b.SwapLast(dy.Node.Inputs[1])
+		for _, n := range b.Graph.Nodes {
+			if n.Op == "MatMul" && n.Domain == "" && n.Inputs[0] == y && n.Inputs[1] == v && n.Outputs[0].Shape.Same(g.Shape) {
+				return b.Mul(g, n.Outputs[0])
+			}
+		}
+	}
+	return b.Mul(y, dy)
 }
 
 // dy - softmax(x) sum(dy)

@@ -41,6 +41,12 @@ func ruleCases() []ruleCase {
 		{name: "CumSum", op: "CumSum", shapes: mat, apply: op("CumSum", []onnx.Attr{at("exclusive", int64(1))}, onnx.Int64Tensor([]int64{1}))},
 		{name: "GlobalAveragePool", op: "GlobalAveragePool", shapes: [][]int64{{2, 3, 4, 5}}, apply: op("GlobalAveragePool", nil)},
 		{name: "Softmax", op: "Softmax", shapes: [][]int64{{2, 3, 4}}, apply: op("Softmax", []onnx.Attr{at("axis", int64(1))})},
+		{name: "Softmax that weights values", op: "Softmax", shapes: [][]int64{{2, 3, 4}, {2, 4, 5}}, apply: func(b *onnx.Builder, x []*onnx.Value) *onnx.Value {
+			return b.MatMul(b.Softmax(x[0], -1), x[1])
+		}},
+		{name: "HardSigmoid of Erf", op: "HardSigmoid", shapes: vec, apply: func(b *onnx.Builder, x []*onnx.Value) *onnx.Value {
+			return b.Op("HardSigmoid", []onnx.Attr{at("alpha", float32(0.5)), at("beta", float32(0.5))}, b.Op("Erf", nil, x[0]))
+		}},
 		{name: "LogSoftmax", op: "LogSoftmax", shapes: [][]int64{{2, 3, 4}}, apply: op("LogSoftmax", nil)},
 		{name: "LayerNormalization", op: "LayerNormalization", shapes: [][]int64{{2, 3, 4}, {4}, {4}}, apply: op("LayerNormalization", nil)},
 		{name: "LayerNormalization of two axes without bias", op: "LayerNormalization", shapes: [][]int64{{2, 3, 4}, {3, 4}},
