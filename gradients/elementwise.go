@@ -145,8 +145,12 @@ func leakyRelu(c *call) {
 // hardSigmoid is max(0, min(1, alpha x + beta)).
 func hardSigmoid(c *call) {
 	b, y := c.b, c.y(0)
+	slope, shift := float64(c.n.Float("alpha", 0.2)), float64(c.n.Float("beta", 0.5))
+	if c.x(0).Is("Erf") && slope <= shift && slope+shift <= 1 { // erf lies within -1 and 1
+		c.give(0, b.Scale(c.dy[0], slope))
+		return
+	}
 	inside := b.Op("And", nil, b.Op("Greater", nil, y, b.Scalar(0, y)), b.Op("Less", nil, y, b.Scalar(1, y)))
-	slope := float64(c.n.Float("alpha", 0.2))
 	c.give(0, keep(b, inside, b.Scale(c.dy[0], slope)))
 }
 
@@ -165,11 +169,13 @@ func gelu(c *call) {
 		return
 	}
 	b, x := c.b, c.x(0)
-	// Phi(x) + x phi(x), with the normal distribution's Phi and density phi
-	cdf := b.Scale(b.Add(b.Op("Erf", nil, b.Scale(x, math.Sqrt(0.5))), b.Scalar(1, x)), 0.5)
-	bell := b.Op("Exp", nil, b.Mul(x, b.Scale(x, -0.5)))
-	slope := b.Add(cdf, b.Mul(x, b.Scale(bell, 1/math.Sqrt(2*math.Pi))))
-	c.give(0, b.Mul(c.dy[0], slope))
+	// Phi(x) + x phi(x), with the normal distribution's Phi and density phi, in
+	// the fewest passes through memory: z = x/sqrt(2), Phi(x) = (1 + erf(z))/2,
+	// x phi(x) = z exp(-z^2 - log(pi)/2).
+	z := b.Scale(x, math.Sqrt(0.5))
+	cdf := b.Op("HardSigmoid", []onnx.Attr{{Name: "alpha", Value: float32(0.5)}, {Name: "beta", Value: float32(0.5)}}, b.Op("Erf", nil, z))
+	bell := b.Op("Exp", nil, b.Sub(b.Scalar(-math.Log(math.Pi)/2, x), b.Mul(z, z)))
+	c.give(0, b.Mul(c.dy[0], b.Add(cdf, b.Mul(z, bell))))
 }
 
 // tanhGeluSlope is the derivative of x/2 (1 + tanh(k (x + 0.044715 x^3))),
