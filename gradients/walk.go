@@ -12,6 +12,7 @@ package gradients
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/relevit/relevit/onnx"
 )
@@ -185,6 +186,13 @@ func sumTo(b *onnx.Builder, v *onnx.Value, shape onnx.Shape) *onnx.Value {
 			drop = append(drop, int64(i))
 		case shape[i-lead].Is(1) && !v.Shape[i].Is(1):
 			keep = append(keep, int64(i))
+		}
+	}
+	if len(keep) == 0 && shape.Known() && v.Shape.Known() && v.Type.IsFloat() {
+		if rows, columns := v.Shape[:lead].Count().N, shape.Count().N; rows > 1 && columns > 1 {
+			// A product with ones: ReduceSum takes three times as long down wide columns.
+			ones := b.Floats(slices.Repeat([]float64{1}, int(rows)), v, 1, rows)
+			return b.Reshape(b.MatMul(ones, b.Reshape(v, onnx.ShapeOf(rows, columns))), shape)
 		}
 	}
 	if len(keep) > 0 {

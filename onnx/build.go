@@ -96,7 +96,7 @@ func (b *Builder) Named(name string, v *Value) *Value {
 
 // Const returns an initializer with that content; equal small tensors share one.
 func (b *Builder) Const(t *Tensor) *Value {
-	const shared = 4096
+	const shared = 1 << 14
 	key := ""
 	if len(t.Raw) <= shared && t.Type != String {
 		key = fmt.Sprint(t.Type, t.Dims, " ") + string(t.Raw)
