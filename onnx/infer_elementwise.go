@@ -22,7 +22,7 @@ var elementwiseRules = union(
 		"Sub":      arithmetic(Dim.Minus),
 		"Mul":      arithmetic(Dim.Times),
 		"Div":      arithmetic(quotient),
-		"Mod":      arithmetic(remainder),
+		"Mod":      inferMod,
 		"Pow":      need(2, inferPow),
 		"Max":      variadic(larger),
 		"Min":      variadic(smaller),
@@ -48,6 +48,14 @@ func inferTest(n *Node) error { return give(n, 0, Bool, n.Inputs[0].Shape) }
 func inferIdentity(n *Node) error {
 	x := n.Inputs[0]
 	return giveElems(n, x.Type, x.Shape, elems(x))
+}
+
+// inferMod: with fmod the sign is the dividend's, as in C, else the divisor's.
+func inferMod(n *Node) error {
+	if n.Int("fmod", 0) != 0 {
+		return arithmetic(cRemainder)(n)
+	}
+	return arithmetic(remainder)(n)
 }
 
 func inferNeg(n *Node) error {

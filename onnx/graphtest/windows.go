@@ -1,0 +1,168 @@
+package graphtest
+
+import (
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ref"
+)
+
+// image is a value (N,C,...) with the given number of spatial dimensions.
+func (d *drawing) image(spatial int) *onnx.Value {
+	if v := d.which(func(v *onnx.Value) bool { return v.Type == d.float && d.rank(v) == spatial+2 }); v != nil && d.One(2) {
+		return v
+	}
+	s := []int{d.Between(1, 2), d.Between(1, 4)}
+	for range spatial {
+		s = append(s, d.Between(3, 6-spatial+1))
+	}
+	for i := 0; count(s) > maxElements; i = (i + 1) % 2 {
+		s[i] = 1
+	}
+	return d.keep(d.leaf(s))
+}
+
+// window draws the attributes of a window that fits a picture: kernel, strides,
+// dilations and pads or auto_pad.
+func (d *drawing) window(sizes []int, dilated bool) (kernel []int, attrs []onnx.Attr) {
+	var strides, dilations, pads, ends []int64
+	for _, n := range sizes {
+		k := d.Between(1, min(3, n))
+		dil := 1
+		if dilated && k > 1 && (k-1)*2+1 <= n && d.One(3) {
+			dil = 2
+		}
+		kernel = append(kernel, k)
+		strides = append(strides, int64(d.Between(1, 3)))
+		dilations = append(dilations, int64(dil))
+		pads, ends = append(pads, int64(d.IntN(k))), append(ends, int64(d.IntN(k)))
+	}
+	attrs = []onnx.Attr{at("strides", strides)}
+	if dilated {
+		attrs = append(attrs, at("dilations", dilations))
+	}
+	switch d.IntN(5) {
+	case 0:
+		attrs = append(attrs, at("pads", append(pads, ends...)))
+	case 1:
+		attrs = append(attrs, at("auto_pad", "VALID"))
+	case 2:
+		for i := range dilations { // dilations, and strides beyond the kernel, would need less than no padding
+			dilations[i], strides[i] = 1, min(strides[i], int64(kernel[i]))
+		}
+		attrs = append(attrs, at("auto_pad", Pick(d.Choices, "SAME_UPPER", "SAME_LOWER")))
+	}
+	return kernel, attrs
+}
+
+func list(v []int) []int64 {
+	out := make([]int64, len(v))
+	for i, n := range v {
+		out[i] = int64(n)
+	}
+	return out
+}
+
+func init() {
+	makers[":Conv"] = func(d *drawing) {
+		x := d.image(d.Between(1, 3))
+		s := d.dims(x)
+		group := 1
+		for _, k := range []int{2, 3, 4} {
+			if s[1]%k == 0 && d.One(3) {
+				group = k
+			}
+		}
+		kernel, attrs := d.window(s[2:], true)
+		out := group * d.Between(1, 2)
+		if group > 1 || d.One(2) {
+			attrs = append(attrs, at("group", group))
+		}
+		if d.One(2) {
+			attrs = append(attrs, at("kernel_shape", list(kernel)))
+		}
+		in := []*onnx.Value{x, d.leaf(append([]int{out, s[1] / group}, kernel...))}
+		if d.One(2) {
+			in = append(in, d.leaf([]int{out}))
+		}
+		d.op("Conv", attrs, in...)
+	}
+	makers[":ConvTranspose"] = func(d *drawing) {
+		x := d.image(d.Between(1, 2))
+		s := d.dims(x)
+		group, per := 1, d.Between(1, 2)
+		if s[1]%2 == 0 && d.One(3) {
+			group = 2
+		}
+		kernel, strides, pads, ends, extra := []int{}, []int64{}, []int64{}, []int64{}, []int64{}
+		for _, n := range s[2:] {
+			k, step := d.Between(1, 3), d.Between(1, 3)
+			kernel, strides = append(kernel, k), append(strides, int64(step))
+			start := d.IntN(k)
+			end := d.IntN(min(k, (n-1)*step+k-start)) // something is left
+			pads, ends = append(pads, int64(start)), append(ends, int64(end))
+			extra = append(extra, int64(d.IntN(step)))
+		}
+		attrs := []onnx.Attr{at("strides", strides), at("group", group)}
+		if d.One(2) {
+			attrs = append(attrs, at("pads", append(pads, ends...)))
+		}
+		if d.One(2) {
+			attrs = append(attrs, at("output_padding", extra))
+		}
+		in := []*onnx.Value{x, d.leaf(append([]int{s[1], per}, kernel...))}
+		if d.One(2) {
+			in = append(in, d.leaf([]int{group * per}))
+		}
+		d.op("ConvTranspose", attrs, in...)
+	}
+	each(func(d *drawing, op string) {
+		x := d.image(d.Between(1, 3))
+		kernel, attrs := d.window(d.dims(x)[2:], true)
+		attrs = append(attrs, at("kernel_shape", list(kernel)))
+		if op == "AveragePool" {
+			attrs = append(attrs, d.maybe("count_include_pad", 1)...)
+		}
+		if d.One(3) {
+			attrs = append(attrs, at("ceil_mode", 1))
+		}
+		d.op(op, attrs, x)
+	}, "AveragePool", "MaxPool")
+	each(func(d *drawing, op string) { d.op(op, nil, d.image(d.Between(1, 3))) }, "GlobalAveragePool", "GlobalMaxPool")
+	makers[":Resize"] = func(d *drawing) {
+		x := d.image(2)
+		s := d.dims(x)
+		mode := Pick(d.Choices, "linear", "nearest", "cubic")
+		how := Pick(d.Choices, "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric")
+		attrs := []onnx.Attr{at("mode", mode), at("coordinate_transformation_mode", how)}
+		if mode == "nearest" {
+			attrs = append(attrs, at("nearest_mode", Pick(d.Choices, "round_prefer_floor", "round_prefer_ceil", "floor", "ceil")))
+		} else if how == "half_pixel" && d.One(3) {
+			attrs = append(attrs, at("antialias", 1))
+		}
+		if mode == "cubic" {
+			attrs = append(attrs, d.maybe("exclude_outside", 1)...)
+			attrs = append(attrs, d.maybe("cubic_coeff_a", float32(-0.5))...)
+		}
+		if d.One(2) {
+			d.op("Resize", attrs, x, nil, nil, d.ints(int64(s[0]), int64(s[1]), int64(d.Between(1, 7)), int64(d.Between(1, 7))))
+			return
+		}
+		scale := func(n int) float64 {
+			s := Pick(d.Choices, 2.0, 1, 0.5, 1.5, 3, 0.75)
+			if s*float64(n) < 1 {
+				return 1
+			}
+			return s
+		}
+		d.op("Resize", attrs, x, nil, d.constant(ref.Floats([]float64{1, 1, scale(s[2]), scale(s[3])}, 4).As(onnx.Float)))
+	}
+	makers[":DepthToSpace"] = func(d *drawing) {
+		k := d.Between(1, 2)
+		x := d.leaf([]int{d.Between(1, 2), k * k * d.Between(1, 3), d.Between(1, 3), d.Between(1, 3)})
+		d.op("DepthToSpace", append([]onnx.Attr{at("blocksize", k)}, d.maybe("mode", "CRD")...), x)
+	}
+	makers[":SpaceToDepth"] = func(d *drawing) {
+		k := d.Between(1, 2)
+		x := d.leaf([]int{d.Between(1, 2), d.Between(1, 3), k * d.Between(1, 3), k * d.Between(1, 3)})
+		d.op("SpaceToDepth", []onnx.Attr{at("blocksize", k)}, x)
+	}
+}
