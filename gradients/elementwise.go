@@ -138,7 +138,7 @@ func relu(c *call) {
 
 func leakyRelu(c *call) {
 	b, x := c.b, c.x(0)
-	slope := float64(c.n.Float("alpha", 0.01))
+	slope := c.n.Decimal("alpha", 0.01)
 	c.give(0, b.Where(b.Op("Greater", nil, x, b.Scalar(0, x)), c.dy[0], b.Scale(c.dy[0], slope)))
 }
 
@@ -146,7 +146,7 @@ func leakyRelu(c *call) {
 func hardSigmoid(c *call) {
 	b, y := c.b, c.y(0)
 	inside := b.Op("And", nil, b.Op("Greater", nil, y, b.Scalar(0, y)), b.Op("Less", nil, y, b.Scalar(1, y)))
-	slope := float64(c.n.Float("alpha", 0.2))
+	slope := c.n.Decimal("alpha", 0.2)
 	c.give(0, keep(b, inside, b.Scale(c.dy[0], slope)))
 }
 

@@ -79,7 +79,7 @@ func gemm(c *call) {
 		}
 	}
 	if c.needs(2) {
-		c.give(2, b.Scale(sumTo(b, dy, c.x(2).Shape), float64(c.n.Float("beta", 1))))
+		c.give(2, b.Scale(sumTo(b, dy, c.x(2).Shape), c.n.Decimal("beta", 1)))
 	}
 }
 

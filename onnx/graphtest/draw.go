@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	maxNodes    = 14
 	maxElements = 160 // of a value
 	maxValue    = 1e3 // of an element's magnitude
 )
@@ -29,8 +28,10 @@ type Case struct {
 
 // Options of Draw.
 type Options struct {
-	Type onnx.DType // of floats
-	Only []string   // operators to draw; nil means all
+	Type  onnx.DType // of floats
+	Only  []string   // operators to draw; nil means all
+	Nodes int        // at most, or so; 0 means 14
+	Free  bool       // every float number is an input, and no two are equal
 }
 
 // Operators lists what Draw can draw, as package ref's table calls it.
@@ -41,7 +42,8 @@ func Operators() []string { return slices.Sorted(maps.Keys(makers)) }
 func Draw(c *Choices, o Options) (*Case, error) {
 	g := onnx.NewGraph("random")
 	d := &drawing{Choices: c, b: onnx.NewBuilder(g), g: g, float: o.Type,
-		arrays: map[*onnx.Value]*ref.Array{}, batch: int64(c.Between(2, 3)), opset: onnx.Dialect}
+		arrays: map[*onnx.Value]*ref.Array{}, batch: int64(c.Between(2, 3)), opset: onnx.Dialect,
+		free: o.Free}
 	if c.One(2) {
 		d.dynamic = true
 	}
@@ -50,7 +52,11 @@ func Draw(c *Choices, o Options) (*Case, error) {
 	if names == nil {
 		names = Operators()
 	}
-	for nodes := 0; nodes < maxNodes && (nodes == 0 || c.More()); nodes++ {
+	most := o.Nodes
+	if most == 0 {
+		most = 14
+	}
+	for nodes := 0; nodes < most && (nodes == 0 || c.More()); nodes++ {
 		before := len(g.Nodes)
 		if o.Only == nil && c.One(6) {
 			d.idiom()
@@ -105,6 +111,7 @@ type drawing struct {
 	dynamic bool          // inputs have a named batch
 	batch   int64
 	opset   int64
+	free    bool
 	err     error
 }
 
@@ -229,8 +236,8 @@ func (d *drawing) leaf(shape []int) *onnx.Value {
 	x := &ref.Array{Type: d.float, Shape: shape, F: make([]float64, count(shape))}
 	kind := d.IntN(4)
 	for i := range x.F {
-		switch kind {
-		case 3: // with ties and zeros
+		switch {
+		case kind == 3 && !d.free: // with ties and zeros
 			x.F[i] = float64(d.rng.IntN(9)-4) / 2
 		default:
 			x.F[i] = float64(float32(d.rng.NormFloat64()))
@@ -249,7 +256,7 @@ func (d *drawing) positive(shape []int) *onnx.Value {
 }
 
 func (d *drawing) place(x *ref.Array) *onnx.Value {
-	if d.IntN(3) != 0 {
+	if open := d.free && x.Type == d.float; !open && d.IntN(3) != 0 {
 		return d.constant(x)
 	}
 	s := shapeOf(x)

@@ -1,9 +1,8 @@
 package graphtest
 
 import (
-	"slices"
-
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ref"
 )
 
 func init() {
@@ -93,6 +92,19 @@ func init() {
 	makers[":BatchNormalization"] = func(d *drawing) {
 		x := d.floats(2, 5)
 		c := []int{d.dims(x)[1]}
-		d.op("BatchNormalization", d.maybe("epsilon", float32(1e-3)), x, d.leaf(c), d.leaf(c), d.leaf(c), d.positive(slices.Clone(c)))
+		d.op("BatchNormalization", d.maybe("epsilon", float32(1e-3)), x, d.leaf(c), d.leaf(c), d.statistics(false, c), d.statistics(true, c))
 	}
+}
+
+// statistics are constants, which no gradient goes to.
+func (d *drawing) statistics(positive bool, shape []int) *onnx.Value {
+	x := &ref.Array{Type: d.float, Shape: shape}
+	for range count(shape) {
+		v := d.rng.NormFloat64()
+		if positive {
+			v = 0.5 + v*v
+		}
+		x.F = append(x.F, float64(float32(v)))
+	}
+	return d.constant(x)
 }
