@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/relevit/relevit/models/safetensors"
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 // readAll reads every tensor of a file.
@@ -232,7 +233,9 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		tensors, err := parseAll(data)
+		var tensors []safetensors.Named
+		var err error
+		memtest.Within(t, len(data), 128, 1<<20, func() { tensors, err = parseAll(data) })
 		if e := (interface{ ExitCode() int })(nil); err != nil && (!errors.As(err, &e) || e.ExitCode() != 3) {
 			t.Fatalf("%v has no exit code 3", err)
 		}

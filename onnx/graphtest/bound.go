@@ -207,9 +207,18 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 			}
 		}
 	}
+	off, err := oneVariance(n, arrays, u)
+	if err != nil {
+		return nil, err
+	}
 	for k, a := range y {
 		if a == nil || !rounds {
 			continue
+		}
+		if off != nil {
+			for e, x := range a.F {
+				out[k].Error[e] += math.Abs(off[k].F[e] - x)
+			}
 		}
 		for e, x := range a.F {
 			out[k].Error[e] += own[k][e]*max(1, dependence[k][e]) + ulps*u*math.Abs(x)
@@ -219,6 +228,25 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 		}
 	}
 	return out, nil
+}
+
+// oneVariance evaluates a normalisation with the variance that runtimes get in
+// one pass, the mean square less the square of the mean: off by units of the
+// largest square, as if epsilon were. It is nil for other nodes.
+func oneVariance(n *onnx.Node, in []*ref.Array, u float64) ([]*ref.Array, error) {
+	switch n.Op {
+	case "LayerNormalization", "GroupNormalization", "InstanceNormalization", "RMSNormalization":
+	default:
+		return nil, nil
+	}
+	most := 0.0
+	for _, x := range in[0].F {
+		most = max(most, x*x)
+	}
+	other := *n
+	other.Attrs = slices.Clone(n.Attrs)
+	other.SetAttr("epsilon", n.Float("epsilon", 1e-5)+float32(ulps*u*most))
+	return ref.Node(&other, in)
 }
 
 // setting reports whether an input is no operand that rounding may change: the
