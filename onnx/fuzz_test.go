@@ -135,6 +135,13 @@ func FuzzExternal(f *testing.F) {
 	if err := os.WriteFile(filepath.Join(dir, "w.bin"), content, 0o666); err != nil {
 		f.Fatal(err)
 	}
+	outside := filepath.Join(f.TempDir(), "secret.bin")
+	if err := errors.Join(os.WriteFile(outside, []byte("SECRETSECRET"), 0o666), os.Symlink(outside, filepath.Join(dir, "link.bin")),
+		os.Symlink(filepath.Dir(outside), filepath.Join(dir, "folder"))); err != nil {
+		f.Fatal(err)
+	}
+	f.Add("link.bin", "0", "4", int64(1), int64(1))
+	f.Add("folder/secret.bin", "0", "4", int64(1), int64(1))
 	f.Add("w.bin", "0", "16", int64(4), int64(1))
 	f.Add("./w.bin", "4", "", int64(0), int64(1))
 	f.Add("../w.bin", "0", "4", int64(1), int64(1))
