@@ -1,6 +1,8 @@
 package graphtest
 
 import (
+	"math"
+
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ref"
 )
@@ -142,16 +144,27 @@ func init() {
 			attrs = append(attrs, d.maybe("exclude_outside", 1)...)
 			attrs = append(attrs, d.maybe("cubic_coeff_a", float32(-0.5))...)
 		}
-		if d.One(2) {
-			d.op("Resize", attrs, x, nil, nil, d.ints(int64(s[0]), int64(s[1]), int64(d.Between(1, 7)), int64(d.Between(1, 7))))
-			return
-		}
 		scale := func(n int) float64 {
 			s := Pick(d.Choices, 2.0, 1, 0.5, 1.5, 3, 0.75)
-			if s*float64(n) < 1 {
+			switch exact := s <= 2 && 2*s == math.Trunc(2*s) && s != 1.5 && s*float64(n) == math.Trunc(s*float64(n)); {
+			case mode == "nearest" && !exact: // a coordinate between two pixels is rounded first
+				return 1
+			case s*float64(n) < 1:
 				return 1
 			}
 			return s
+		}
+		if d.One(2) {
+			sizes := []int64{int64(s[0]), int64(s[1])}
+			for _, n := range s[2:] {
+				if mode == "nearest" {
+					sizes = append(sizes, int64(scale(n)*float64(n)))
+				} else {
+					sizes = append(sizes, int64(d.Between(1, 7)))
+				}
+			}
+			d.op("Resize", attrs, x, nil, nil, d.ints(sizes...))
+			return
 		}
 		d.op("Resize", attrs, x, nil, d.constant(ref.Floats([]float64{1, 1, scale(s[2]), scale(s[3])}, 4).As(onnx.Float)))
 	}
