@@ -110,7 +110,7 @@ func aligned(n *onnx.Node, v *onnx.Value, from place, out *onnx.Value, to place)
 		axis := n.Int("axis", -1)
 		return (axis+int64(rank))%int64(rank) > int64(from.axis)
 	case "Conv", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize":
-		return from.axis == 0 && to.axis == 0
+		return v == n.Inputs[0] && from.axis == 0 && to.axis == 0
 	}
 	if len(out.Shape) < rank { // a reduction
 		return to.axis <= from.axis
