@@ -37,6 +37,27 @@ type Options struct {
 // Operators lists what Draw can draw, as package ref's table calls it.
 func Operators() []string { return slices.Sorted(maps.Keys(makers)) }
 
+// makers draw one node of an operator each. One that finds nothing fit to
+// apply its operator to may draw none.
+var makers = collect(elementwise, products, windows, reductions, layout, indices)
+
+type table map[string]func(*drawing)
+
+func collect(families ...func(table)) table {
+	all := table{}
+	for _, f := range families {
+		f(all)
+	}
+	return all
+}
+
+// each gives several operators one maker.
+func (t table) each(f func(d *drawing, op string), ops ...string) {
+	for _, op := range ops {
+		t[":"+op] = func(d *drawing) { f(d, op) }
+	}
+}
+
 // Draw makes a graph from decisions. An error is a finding: inference or
 // package ref refuses a valid node, or they disagree about it.
 func Draw(c *Choices, o Options) (*Case, error) {

@@ -2,19 +2,8 @@ package graphtest
 
 import "github.com/relevit/relevit/onnx"
 
-// makers draw one node of an operator each. One that finds nothing fit to
-// apply its operator to may draw none.
-var makers = map[string]func(*drawing){}
-
-// each gives several operators one maker.
-func each(f func(d *drawing, op string), ops ...string) {
-	for _, op := range ops {
-		makers[":"+op] = func(d *drawing) { f(d, op) }
-	}
-}
-
-func init() {
-	each(func(d *drawing, op string) {
+func elementwise(makers table) {
+	makers.each(func(d *drawing, op string) {
 		x := d.numbers()
 		in := []*onnx.Value{x, d.partner(x)}
 		if d.One(2) {
@@ -22,7 +11,7 @@ func init() {
 		}
 		d.op(op, nil, in...)
 	}, "Add", "Sub", "Mul")
-	each(func(d *drawing, op string) {
+	makers.each(func(d *drawing, op string) {
 		x := d.numbers()
 		if op == "Sum" || op == "Mean" {
 			x = d.floats(0, 5)
@@ -66,13 +55,13 @@ func init() {
 			d.op("Pow", nil, d.positive(d.dims(x)), d.partner(x))
 		}
 	}
-	each(func(d *drawing, op string) { d.op(op, nil, d.numbers()) }, "Neg", "Abs", "Sign")
-	each(func(d *drawing, op string) {
+	makers.each(func(d *drawing, op string) { d.op(op, nil, d.numbers()) }, "Neg", "Abs", "Sign")
+	makers.each(func(d *drawing, op string) {
 		x := d.floats(0, 5)
 		y := d.op("Abs", nil, x)
 		d.op(op, nil, d.op("Add", nil, y, d.number(0.5)))
 	}, "Sqrt", "Reciprocal", "Log")
-	each(func(d *drawing, op string) { d.op(op, nil, d.floats(0, 5)) },
+	makers.each(func(d *drawing, op string) { d.op(op, nil, d.floats(0, 5)) },
 		"Relu", "Exp", "Erf", "Sin", "Cos", "Atan", "Sinh", "Cosh", "Floor", "Ceil", "Round",
 		"Tanh", "Sigmoid", "Softplus", "Softsign", "Mish", "HardSwish", "IsNaN", "IsInf")
 	makers[":Tan"] = func(d *drawing) { d.op("Tan", nil, d.op("Tanh", nil, d.floats(0, 5))) }
@@ -114,7 +103,7 @@ func init() {
 		d.emit("Dropout", d.Between(1, 2), nil, x)
 	}
 
-	each(func(d *drawing, op string) {
+	makers.each(func(d *drawing, op string) {
 		x := d.numbers()
 		d.op(op, nil, x, d.partner(x))
 	}, "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
@@ -122,7 +111,7 @@ func init() {
 		x := d.anything()
 		d.op("Equal", nil, x, d.partner(x))
 	}
-	each(func(d *drawing, op string) {
+	makers.each(func(d *drawing, op string) {
 		x := d.booleans()
 		d.op(op, nil, x, d.partner(x))
 	}, "And", "Or", "Xor")

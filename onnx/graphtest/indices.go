@@ -7,7 +7,7 @@ import (
 	"github.com/relevit/relevit/onnx/ref"
 )
 
-func init() {
+func indices(makers table) {
 	makers[":Gather"] = func(d *drawing) {
 		x := d.anything()
 		if d.rank(x) == 0 {

@@ -19,7 +19,7 @@ func (d *drawing) split(n int) []int64 {
 	return slices.Insert(out, d.IntN(len(out)+1), int64(n))
 }
 
-func init() {
+func layout(makers table) {
 	makers[":Reshape"] = func(d *drawing) {
 		x := d.anything()
 		if count(d.dims(x)) == 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/relevit/relevit/onnx"
 )
 
-func init() {
+func products(makers table) {
 	makers[":MatMul"] = func(d *drawing) {
 		x := d.floats(1, 5)
 		s := d.dims(x)

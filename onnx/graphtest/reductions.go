@@ -5,7 +5,7 @@ import (
 	"github.com/relevit/relevit/onnx/ref"
 )
 
-func init() {
+func reductions(makers table) {
 	reduce := func(d *drawing, op string) {
 		x := d.numbers()
 		switch op {
@@ -22,9 +22,9 @@ func init() {
 		}
 		d.op(op, append(attrs, d.maybe("noop_with_empty_axes", 0)...), x)
 	}
-	each(reduce, "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
+	makers.each(reduce, "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
 		"ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp")
-	each(func(d *drawing, op string) {
+	makers.each(func(d *drawing, op string) {
 		x := d.numbers()
 		if d.rank(x) == 0 || count(d.dims(x)) == 0 {
 			return
@@ -52,7 +52,7 @@ func init() {
 		}
 		d.emit("TopK", 2, append(d.maybe("largest", 0), at("axis", axis)), x, d.ints(int64(d.Between(1, n))))
 	}
-	each(func(d *drawing, op string) {
+	makers.each(func(d *drawing, op string) {
 		x := d.floats(1, 5)
 		d.op(op, d.maybe("axis", d.axis(d.rank(x))), x)
 	}, "Softmax", "LogSoftmax")

@@ -63,7 +63,7 @@ func list(v []int) []int64 {
 	return out
 }
 
-func init() {
+func windows(makers table) {
 	makers[":Conv"] = func(d *drawing) {
 		x := d.image(d.Between(1, 3))
 		s := d.dims(x)
@@ -116,7 +116,7 @@ func init() {
 		}
 		d.op("ConvTranspose", attrs, in...)
 	}
-	each(func(d *drawing, op string) {
+	makers.each(func(d *drawing, op string) {
 		x := d.image(d.Between(1, 3))
 		kernel, attrs := d.window(d.dims(x)[2:], true)
 		attrs = append(attrs, at("kernel_shape", list(kernel)))
@@ -128,7 +128,7 @@ func init() {
 		}
 		d.op(op, attrs, x)
 	}, "AveragePool", "MaxPool")
-	each(func(d *drawing, op string) { d.op(op, nil, d.image(d.Between(1, 3))) }, "GlobalAveragePool", "GlobalMaxPool")
+	makers.each(func(d *drawing, op string) { d.op(op, nil, d.image(d.Between(1, 3))) }, "GlobalAveragePool", "GlobalMaxPool")
 	makers[":Resize"] = func(d *drawing) {
 		x := d.image(2)
 		s := d.dims(x)
@@ -140,14 +140,17 @@ func init() {
 		} else if how == "half_pixel" && d.One(3) {
 			attrs = append(attrs, at("antialias", 1))
 		}
+		delicate := mode == "nearest" // where rounding a coordinate decides, or a sum of weights near zero divides
 		if mode == "cubic" {
-			attrs = append(attrs, d.maybe("exclude_outside", 1)...)
+			if d.One(2) {
+				attrs, delicate = append(attrs, at("exclude_outside", 1)), true
+			}
 			attrs = append(attrs, d.maybe("cubic_coeff_a", float32(-0.5))...)
 		}
 		scale := func(n int) float64 {
 			s := Pick(d.Choices, 2.0, 1, 0.5, 1.5, 3, 0.75)
 			switch exact := s <= 2 && 2*s == math.Trunc(2*s) && s != 1.5 && s*float64(n) == math.Trunc(s*float64(n)); {
-			case mode == "nearest" && !exact: // a coordinate between two pixels is rounded first
+			case delicate && !exact:
 				return 1
 			case s*float64(n) < 1:
 				return 1
@@ -157,7 +160,7 @@ func init() {
 		if d.One(2) {
 			sizes := []int64{int64(s[0]), int64(s[1])}
 			for _, n := range s[2:] {
-				if mode == "nearest" {
+				if delicate {
 					sizes = append(sizes, int64(scale(n)*float64(n)))
 				} else {
 					sizes = append(sizes, int64(d.Between(1, 7)))
