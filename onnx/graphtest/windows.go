@@ -148,11 +148,12 @@ func windows(makers table) {
 			attrs = append(attrs, d.maybe("cubic_coeff_a", float32(-0.5))...)
 		}
 		scale := func(n int) float64 {
-			s := Pick(d.Choices, 2.0, 1, 0.5, 1.5, 3, 0.75)
-			switch exact := s <= 2 && 2*s == math.Trunc(2*s) && s != 1.5 && s*float64(n) == math.Trunc(s*float64(n)); {
-			case delicate && !exact:
-				return 1
-			case s*float64(n) < 1:
+			ratios := []float64{2, 1, 0.5, 1.5, 3, 0.75}
+			if delicate {
+				ratios = ratios[:3] // whose coordinates are exact
+			}
+			s := Pick(d.Choices, ratios...)
+			if size := s * float64(n); size < 1 || delicate && size != math.Trunc(size) {
 				return 1
 			}
 			return s
