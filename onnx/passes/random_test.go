@@ -135,8 +135,17 @@ func given(g *onnx.Graph, inputs map[string]*ref.Array) map[string]*ref.Array {
 	return out
 }
 
+// seeds is how many graphs a test draws: with -short, as under the race
+// detector, a tenth.
+func seeds(n uint64) uint64 {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 func TestPassesLeaveRandomGraphsWhatTheyCompute(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range seeds(300) {
 		if err := checkRewritings(graphtest.Bytes(seed)); err != nil {
 			t.Errorf("seed %d: %v", seed, err)
 		}
