@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
@@ -46,14 +45,10 @@ func FuzzInspect(f *testing.F) {
 		if err := os.WriteFile(bad, data, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		start := time.Now()
 		var err error
 		memtest.Within(t, len(data), 100, 8<<20, func() { _, err = Inspect(bad, ModelOptions{}) })
 		if e := (*onnx.FormatError)(nil); err != nil && !errors.As(err, &e) {
 			t.Errorf("%v is no FormatError", err)
-		}
-		if took := time.Since(start); took > 10*time.Second {
-			t.Errorf("%s took %v", paths[int(which)%len(files)], took)
 		}
 	})
 }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/memtest"
@@ -239,14 +238,10 @@ func FuzzRead(f *testing.F) {
 			at := int(changes[0])<<16 | int(changes[1])<<8 | int(changes[2])
 			changed[at%len(changed)] = changes[3]
 		}
-		start := time.Now()
 		var err error
 		memtest.Within(t, len(data), 1100, 8<<20, func() { err = readAll(changed) }) // what deflate can unpack
 		if e := (*onnx.FormatError)(nil); err != nil && !errors.As(err, &e) {
 			t.Errorf("%v is no FormatError", err)
-		}
-		if took := time.Since(start); took > 10*time.Second {
-			t.Errorf("it took %v", took)
 		}
 	})
 }
