@@ -264,7 +264,7 @@ func (l *maskLog) clear() error {
 			continue
 		}
 		if err := folder.Remove(filepath.FromSlash(r.Mask)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return fmt.Errorf("removing the old mask %s: %w; remove it or name another folder", filepath.Join(l.dir, r.Mask), err)
 		}
 	}
 	l.records = map[string]MaskRecord{}
