@@ -55,6 +55,24 @@ func (d *drawing) window(sizes []int, dilated bool) (kernel []int, attrs []onnx.
 	return kernel, attrs
 }
 
+// overhangs reports whether with ceil_mode a window would begin in the padding
+// behind a picture. There is none by the specification, and the runtime's
+// kernels know that, but the inference that it loads a graph with doesn't.
+func overhangs(sizes []int, n *onnx.Node) bool {
+	kernel, strides, dilations, pads := n.Ints("kernel_shape"), n.Ints("strides"), n.Ints("dilations"), n.Ints("pads")
+	if pads == nil {
+		pads = make([]int64, 2*len(sizes))
+	}
+	for i, size := range sizes {
+		held := int64(size) + pads[i]
+		last := held + pads[len(sizes)+i] - (kernel[i]-1)*dilations[i] - 1 // where a window can begin
+		if (last+strides[i]-1)/strides[i]*strides[i] >= held {
+			return true
+		}
+	}
+	return false
+}
+
 func list(v []int) []int64 {
 	out := make([]int64, len(v))
 	for i, n := range v {
@@ -123,7 +141,7 @@ func windows(makers table) {
 		if op == "AveragePool" {
 			attrs = append(attrs, d.maybe("count_include_pad", 1)...)
 		}
-		if d.One(3) {
+		if d.One(3) && !overhangs(d.dims(x)[2:], &onnx.Node{Attrs: attrs}) {
 			attrs = append(attrs, at("ceil_mode", 1))
 		}
 		d.op(op, attrs, x)
