@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -237,7 +238,13 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		c, err := Parse("f.yaml", text)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > 512*uint64(len(text))+4<<20 { // the defaults are read too
+			t.Errorf("%d bytes of YAML took %d bytes of memory", len(text), took)
+		}
 		if err != nil {
 			var fault *Error
 			if !errors.As(err, &fault) {

@@ -138,14 +138,14 @@ func relu(c *call) {
 
 func leakyRelu(c *call) {
 	b, x := c.b, c.x(0)
-	slope := float64(c.n.Float("alpha", 0.01))
+	slope := c.n.Decimal("alpha", 0.01)
 	c.give(0, b.Where(b.Op("Greater", nil, x, b.Scalar(0, x)), c.dy[0], b.Scale(c.dy[0], slope)))
 }
 
 // hardSigmoid is max(0, min(1, alpha x + beta)).
 func hardSigmoid(c *call) {
 	b, y := c.b, c.y(0)
-	slope, shift := float64(c.n.Float("alpha", 0.2)), float64(c.n.Float("beta", 0.5))
+	slope, shift := c.n.Decimal("alpha", 0.2), c.n.Decimal("beta", 0.5)
 	if c.x(0).Is("Erf") && slope <= shift && slope+shift <= 1 { // erf lies within -1 and 1
 		c.give(0, b.Scale(c.dy[0], slope))
 		return

@@ -132,7 +132,7 @@ func batchNorm(c *call) {
 		channels = append(channels, onnx.D(1))
 		over = append(over, int64(i))
 	}
-	eps := b.Scalar(float64(c.n.Float("epsilon", 1e-5)), c.x(4))
+	eps := b.Scalar(c.n.Decimal("epsilon", 1e-5), c.x(4))
 	inv := b.Op("Reciprocal", nil, b.Op("Sqrt", nil, b.Add(c.x(4), eps)))
 	if c.needs(0) {
 		c.give(0, b.Mul(dy, b.Reshape(b.Mul(c.x(1), inv), channels)))

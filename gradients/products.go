@@ -27,7 +27,7 @@ func matMul(c *call) {
 	if !c.needs(1) {
 		return
 	}
-	if len(w.Shape) == 2 && len(x.Shape) > 2 {
+	if len(w.Shape) == 2 && len(x.Shape) > 2 && hasRows(x) && hasRows(dy) {
 		// one product over all rows instead of a batch of them and a sum
 		x, dy = rows(b, x), rows(b, dy)
 	}
@@ -45,6 +45,12 @@ func likeVector(b *onnx.Builder, g, x *onnx.Value, axis int64) *onnx.Value {
 		return b.Squeeze(sumTo(b, g, g.Shape[len(g.Shape)-2:]), axis)
 	}
 	return g
+}
+
+// hasRows reports whether rows can join dimensions: of two sizes one may be named.
+func hasRows(x *onnx.Value) bool {
+	last := len(x.Shape) - 1
+	return x.Shape[last].Known() || x.Shape[:last].Count().Known()
 }
 
 // rows joins all dimensions but the last.
@@ -79,7 +85,7 @@ func gemm(c *call) {
 		}
 	}
 	if c.needs(2) {
-		c.give(2, b.Scale(sumTo(b, dy, c.x(2).Shape), float64(c.n.Float("beta", 1))))
+		c.give(2, b.Scale(sumTo(b, dy, c.x(2).Shape), c.n.Decimal("beta", 1)))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/models/torchfile"
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 // put writes a file below dir and returns its path.
@@ -344,7 +345,9 @@ func FuzzIndex(f *testing.F) {
 	f.Add(`{"weight_map":{"a":"../x"}}`)
 	f.Add(`{"weight_map":{"a":"x","a":"y"}}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		x, err := parseIndex("x.index.json", []byte(text))
+		var x *index
+		var err error
+		memtest.Within(t, len(text), 64, 1<<20, func() { x, err = parseIndex("x.index.json", []byte(text)) })
 		if e := (*Error)(nil); err != nil && !errors.As(err, &e) {
 			t.Fatalf("%v is no *Error", err)
 		}

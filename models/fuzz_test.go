@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 // knows reports whether an error knows its exit code: 2 or 3.
@@ -48,10 +49,13 @@ func FuzzDescriptions(f *testing.F) {
 		}
 		c := *weights
 		c.Path = dir
-		a, err := ReadArchitecture(&c, Options{})
-		if err == nil {
-			_, err = Build(&c, a, BuildOptions{})
-		}
+		var err error
+		memtest.Within(t, len(config)+len(processor)+len(openCLIP), 256, 8<<20, func() {
+			var a *Architecture
+			if a, err = ReadArchitecture(&c, Options{}); err == nil {
+				_, err = Build(&c, a, BuildOptions{})
+			}
+		})
 		if err != nil && !knows(err) {
 			t.Fatalf("%v knows no exit code", err)
 		}
@@ -67,7 +71,9 @@ func FuzzArch(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, spec string) {
-		a, err := NewArchitecture(spec)
+		var a *Architecture
+		var err error
+		memtest.Within(t, len(spec), 256, 1<<20, func() { a, err = NewArchitecture(spec) })
 		if err != nil && !knows(err) {
 			t.Fatalf("%v knows no exit code", err)
 		}

@@ -3,6 +3,7 @@ package onnx
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -42,6 +43,13 @@ func (n *Node) Float(name string, def float32) float32 {
 		return v
 	}
 	return def
+}
+
+// Decimal is Float in float64. What its float32 stands for is the shortest
+// decimal that rounds to it: an epsilon of 1e-6 is 1e-6 in float64 too.
+func (n *Node) Decimal(name string, def float32) float64 {
+	v, _ := strconv.ParseFloat(strconv.FormatFloat(float64(n.Float(name, def)), 'g', -1, 32), 64)
+	return v
 }
 
 // Ints returns a list attribute, nil where it isn't set.

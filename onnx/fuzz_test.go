@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 func seed(f *testing.F) {
@@ -28,7 +30,9 @@ func seed(f *testing.F) {
 func FuzzParseDocument(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := ParseDocument(data, "")
+		var d *Document
+		var err error
+		memtest.Within(t, len(data), 64, 1<<20, func() { d, err = ParseDocument(data, "") })
 		var fe *FormatError
 		switch {
 		case err == nil && !bytes.Equal(d.Bytes(), data):
@@ -60,7 +64,8 @@ func FuzzSkeleton(f *testing.F) {
 		}
 		defer in.Close()
 		d, want := parseDocument(data, path, "", fileLimits)
-		s, err := readSkeleton(in, int64(len(data)), 8)
+		var s *skeleton
+		memtest.Within(t, len(data), 64, 1<<20, func() { s, err = readSkeleton(in, int64(len(data)), 8) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,11 +90,14 @@ func FuzzSkeleton(f *testing.F) {
 func FuzzModel(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := ParseDocument(data, "")
-		if err != nil {
-			return
-		}
-		m, err := d.Model()
+		var d *Document
+		var m *Model
+		var err error
+		memtest.Within(t, len(data), 100, 1<<20, func() {
+			if d, err = ParseDocument(data, ""); err == nil {
+				m, err = d.Model()
+			}
+		})
 		if err != nil {
 			var fe *FormatError
 			if !errors.As(err, &fe) {
@@ -127,6 +135,13 @@ func FuzzExternal(f *testing.F) {
 	if err := os.WriteFile(filepath.Join(dir, "w.bin"), content, 0o666); err != nil {
 		f.Fatal(err)
 	}
+	outside := filepath.Join(f.TempDir(), "secret.bin")
+	if err := errors.Join(os.WriteFile(outside, []byte("SECRETSECRET"), 0o666), os.Symlink(outside, filepath.Join(dir, "link.bin")),
+		os.Symlink(filepath.Dir(outside), filepath.Join(dir, "folder"))); err != nil {
+		f.Fatal(err)
+	}
+	f.Add("link.bin", "0", "4", int64(1), int64(1))
+	f.Add("folder/secret.bin", "0", "4", int64(1), int64(1))
 	f.Add("w.bin", "0", "16", int64(4), int64(1))
 	f.Add("./w.bin", "4", "", int64(0), int64(1))
 	f.Add("../w.bin", "0", "4", int64(1), int64(1))

@@ -5,13 +5,14 @@ import "fmt"
 // elementwiseRules: one output element per element of the broadcast inputs.
 var elementwiseRules = union(
 	same(need(1, inferSame), "Abs", "Sign", "Sqrt", "Reciprocal", "Erf", "Exp", "Log", "Tanh", "Sigmoid", "Relu",
-		"LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Softplus", "Softsign", "HardSigmoid",
+		"LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Softplus", "Softsign", "HardSigmoid",
 		"HardSwish", "Mish", "Swish", "Gelu", "Shrink", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh",
 		"Asinh", "Acosh", "Atanh", "Floor", "Ceil", "Round", "Softmax", "LogSoftmax", "Hardmax", "CumSum",
 		"Trilu", "BitwiseNot"),
 	same(need(1, inferTest), "IsNaN", "IsInf"),
 	map[string]inferRule{
 		"Identity": need(1, inferIdentity),
+		"PRelu":    need(2, inferPRelu),
 		"Neg":      need(1, inferNeg),
 		"Not":      need(1, inferNot),
 		"Clip":     need(1, inferClip),
@@ -22,7 +23,7 @@ var elementwiseRules = union(
 		"Sub":      arithmetic(Dim.Minus),
 		"Mul":      arithmetic(Dim.Times),
 		"Div":      arithmetic(quotient),
-		"Mod":      arithmetic(remainder),
+		"Mod":      inferMod,
 		"Pow":      need(2, inferPow),
 		"Max":      variadic(larger),
 		"Min":      variadic(smaller),
@@ -48,6 +49,27 @@ func inferTest(n *Node) error { return give(n, 0, Bool, n.Inputs[0].Shape) }
 func inferIdentity(n *Node) error {
 	x := n.Inputs[0]
 	return giveElems(n, x.Type, x.Shape, elems(x))
+}
+
+// inferMod: with fmod the sign is the dividend's, as in C, else the divisor's.
+func inferMod(n *Node) error {
+	if n.Int("fmod", 0) != 0 {
+		return arithmetic(cRemainder)(n)
+	}
+	return arithmetic(remainder)(n)
+}
+
+// inferPRelu: the slope broadcasts to x, and not the other way.
+func inferPRelu(n *Node) error {
+	x, slope := n.Inputs[0], n.Inputs[1]
+	s, err := Broadcast(x.Shape, slope.Shape)
+	if err == nil && len(s) > len(x.Shape) {
+		err = fmt.Errorf("slope %v doesn't broadcast to %v", slope, x)
+	}
+	if err != nil {
+		return err
+	}
+	return give(n, 0, x.Type, x.Shape)
 }
 
 func inferNeg(n *Node) error {

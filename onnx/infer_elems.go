@@ -44,15 +44,19 @@ func quotient(d, e Dim) Dim {
 	return d.Over(e)
 }
 
-func remainder(d, e Dim) Dim {
+func cRemainder(d, e Dim) Dim {
 	if !d.number() || !e.number() || e.N == 0 {
 		return Unknown
 	}
-	r := d.N % e.N
-	if r != 0 && (r < 0) != (e.N < 0) {
-		r += e.N
+	return D(d.N % e.N)
+}
+
+func remainder(d, e Dim) Dim {
+	r := cRemainder(d, e)
+	if r != Unknown && r.N != 0 && (r.N < 0) != (e.N < 0) {
+		r.N += e.N
 	}
-	return D(r)
+	return r
 }
 
 func larger(d, e Dim) Dim {

@@ -99,6 +99,7 @@ var inferCases = []inferCase{
 	{"Mul", []*Value{el("B", 2), num(3)}, nil, "int64(2)=(3*B,6)"},
 	{"Div", []*Value{el(Dim{6, "B"}, 7), num(3)}, nil, "int64(2)=(2*B,2)"},
 	{"Mod", []*Value{el(7, -7), num(3)}, nil, "int64(2)=(1,2)"},
+	{"Mod", []*Value{el(7, -7), num(3)}, []Attr{{"fmod", int64(1)}}, "int64(2)=(1,-1)"},
 	{"Pow", []*Value{fl("B", 3), num(2)}, nil, "float32(B,3)"},
 	{"Max", []*Value{el(7, -7), num(3), num(4)}, nil, "int64(2)=(7,4)"},
 	{"Min", []*Value{el(7, "B"), num(3)}, nil, "int64(2)=(3,?)"},

@@ -234,6 +234,11 @@ func (l *maskLog) read(data []byte, s maskSettings) (whole int, same bool, err e
 			if err := json.Unmarshal(line, &r); err != nil {
 				return 0, false, &dataset.Error{Kind: dataset.ErrTable, Path: maskLogName, Line: n + 1, Found: err.Error(), Advice: "remove the line, and the picture's mask is made anew"}
 			}
+			for _, name := range []string{r.File, r.Mask} {
+				if name != "" && !filepath.IsLocal(filepath.FromSlash(name)) {
+					return 0, false, &dataset.Error{Kind: dataset.ErrTable, Path: maskLogName, Line: n + 1, Found: fmt.Sprintf("%q leads out of its folder", name), Advice: "remove the line, and the picture's mask is made anew"}
+				}
+			}
 			l.records[r.File] = r
 		}
 		whole += end + 1
@@ -246,14 +251,20 @@ func (s maskSettings) normal() string {
 	return string(text)
 }
 
-// clear removes the masks that are listed.
+// clear removes the masks that are listed, and nothing outside of the folder,
+// whatever links are in it.
 func (l *maskLog) clear() error {
+	folder, err := os.OpenRoot(l.dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
 	for _, r := range l.records {
-		if r.Mask == "" || !filepath.IsLocal(filepath.FromSlash(r.Mask)) {
+		if r.Mask == "" {
 			continue
 		}
-		if err := os.Remove(filepath.Join(l.dir, filepath.FromSlash(r.Mask))); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		if err := folder.Remove(filepath.FromSlash(r.Mask)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing the old mask %s: %w; remove it or name another folder", filepath.Join(l.dir, r.Mask), err)
 		}
 	}
 	l.records = map[string]MaskRecord{}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 func same(a, b *onnx.Tensor) bool {
@@ -195,7 +196,10 @@ func FuzzArray(f *testing.F) {
 	}
 	f.Add(array("{'descr': '>i2', 'fortran_order': True, 'shape': (2L, 2L), }", 8))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if a, err := Array(data); err == nil && a.Check() != nil {
+		var a *onnx.Tensor
+		var err error
+		memtest.Within(t, len(data), 64, 1<<20, func() { a, err = Array(data) })
+		if err == nil && a.Check() != nil {
 			t.Fatal(a.Check())
 		}
 	})
@@ -210,7 +214,9 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if err, e := readAll(data), (interface{ ExitCode() int })(nil); err != nil && !errors.As(err, &e) {
+		var err error
+		memtest.Within(t, len(data), 2*1100, 4<<20, func() { err = readAll(data) }) // what deflate can unpack, and a copy
+		if e := (interface{ ExitCode() int })(nil); err != nil && !errors.As(err, &e) {
 			t.Fatalf("%v has no exit code", err)
 		}
 	})

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 func decode(data string) (*Pickle, error) {
@@ -241,7 +243,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("cos\nsystem\n(S'id'\ntR."))
 	f.Add([]byte("(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ."))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := Decode(NewReader(bytes.NewReader(data), int64(len(data))))
+		var p *Pickle
+		var err error
+		memtest.Within(t, len(data), 128, 1<<20, func() { p, err = Decode(NewReader(bytes.NewReader(data), int64(len(data)))) })
 		if e := (*Error)(nil); err != nil && !errors.As(err, &e) {
 			t.Fatalf("%v is no *Error", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 // file lays out a header and data bytes.
@@ -233,7 +234,9 @@ func FuzzParse(f *testing.F) {
 	f.Add(file(`{"__metadata__":{"k":"v"}}`, 0))
 	f.Add(file(`{}`, 0))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		file, err := Parse("x", data)
+		var file *File
+		var err error
+		memtest.Within(t, len(data), 64, 1<<20, func() { file, err = Parse("x", data) })
 		if err != nil {
 			if e := (*Error)(nil); !errors.As(err, &e) {
 				t.Fatalf("untyped error %v", err)

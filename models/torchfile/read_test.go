@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/relevit/relevit/models/safetensors"
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 // readAll reads every tensor of a file.
@@ -232,7 +233,9 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		tensors, err := parseAll(data)
+		var tensors []safetensors.Named
+		var err error
+		memtest.Within(t, len(data), 128, 1<<20, func() { tensors, err = parseAll(data) })
 		if e := (interface{ ExitCode() int })(nil); err != nil && (!errors.As(err, &e) || e.ExitCode() != 3) {
 			t.Fatalf("%v has no exit code 3", err)
 		}
@@ -248,7 +251,10 @@ func FuzzLegacyObject(f *testing.F) {
 	f.Add([]byte(oneTensor("FloatStorage", "0", "I2\nI2\n", "I1\nI2\n")))
 	f.Add([]byte(oneTensor("HalfStorage", "1", "I3\n", "I0\n")))
 	f.Fuzz(func(t *testing.T, object []byte) {
-		tensors, _ := parseAll(legacyFile(string(object), "]U\x010a.", append([]byte{4, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 16)...)...))
+		var tensors []safetensors.Named
+		memtest.Within(t, len(object), 256, 1<<20, func() {
+			tensors, _ = parseAll(legacyFile(string(object), "]U\x010a.", append([]byte{4, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 16)...)...))
+		})
 		for _, n := range tensors {
 			if err := n.Tensor.Check(); err != nil {
 				t.Fatal(err)

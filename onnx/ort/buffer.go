@@ -51,7 +51,9 @@ func NewBuffer(t onnx.DType, shape ...int64) (*Buffer, error) {
 		release(mem)
 		return nil, fmt.Errorf("making buffer %s: %w", describe(t, shape), err)
 	}
-	return &Buffer{dtype: t, shape: slices.Clone(shape), mem: mem, value: value, api: api, own: true}, nil
+	b := &Buffer{dtype: t, shape: slices.Clone(shape), mem: mem, value: value, api: api, own: true}
+	b.count(1)
+	return b, nil
 }
 
 // BufferOf returns a tensor holding a copy of data, whose length must be the
@@ -128,6 +130,7 @@ func wrap(api capi, value handle) (*Buffer, error) {
 	if n > 0 {
 		b.mem = unsafe.Slice((*byte)(data), n)
 	}
+	b.count(1)
 	return b, nil
 }
 
@@ -137,6 +140,7 @@ func (b *Buffer) Close() {
 	if b == nil || b.value == nil {
 		return
 	}
+	b.count(-1)
 	b.api.releaseValue(b.value)
 	if b.own {
 		release(b.mem)

@@ -35,7 +35,7 @@ func fetchRelease(ctx context.Context, url, name, dir string, progress io.Writer
 		return "", err
 	}
 	defer body.Close()
-	if err := json.NewDecoder(body).Decode(&release); err != nil {
+	if err := json.NewDecoder(io.LimitReader(body, 16<<20)).Decode(&release); err != nil {
 		return "", fmt.Errorf("reading %s: %w", url, err)
 	}
 	for _, a := range release.Assets {

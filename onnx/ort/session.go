@@ -87,6 +87,7 @@ func newSession(name string, opt Options, load func(*binding.SessionOptions) (*b
 	}
 	s := &Session{model: name, inner: inner, api: api, memory: memory,
 		boundIn: map[string]*Buffer{}, boundOut: map[string]*Buffer{}}
+	held.sessions.Add(1)
 	if err := s.prepare(); err != nil {
 		s.Close()
 		return nil, &LoadError{Model: name, Err: err}
@@ -126,6 +127,7 @@ func (s *Session) Close() {
 	}
 	if s.inner != nil {
 		s.inner.Destroy()
+		held.sessions.Add(-1)
 		s.inner, s.session = nil, nil
 	}
 }

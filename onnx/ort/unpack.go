@@ -13,6 +13,10 @@ import (
 	"strings"
 )
 
+// maxMember bounds what is unpacked of a file. Libraries with kernels for GPUs
+// have up to 0.5 GB.
+var maxMember int64 = 2 << 30
+
 // unpack copies one member of a zip file (wheels and jars are zip files too) or
 // of a compressed tar file to dst, and makes sure that it is on the disk.
 func unpack(archive, member, dst string) error {
@@ -72,8 +76,12 @@ func save(r io.Reader, dst string) error {
 		return err
 	}
 	defer f.Close()
-	if _, err := io.Copy(f, r); err != nil {
+	n, err := io.Copy(f, io.LimitReader(r, maxMember+1))
+	if err != nil {
 		return err
+	}
+	if n > maxMember {
+		return fmt.Errorf("it has more than %d MB", maxMember>>20)
 	}
 	if err := f.Sync(); err != nil {
 		return err

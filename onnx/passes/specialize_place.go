@@ -3,6 +3,7 @@ package passes
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/relevit/relevit/onnx"
 )
@@ -88,8 +89,17 @@ func aligned(n *onnx.Node, v *onnx.Value, from place, out *onnx.Value, to place)
 	rank := len(v.Shape)
 	fromEnd := len(out.Shape) - to.axis
 	switch n.Op {
-	case "Transpose", "Gather", "Gemm", "Einsum", "Split", "Slice", "ArgMax", "ArgMin":
+	case "Transpose", "Gemm", "Split", "Slice", "ArgMax", "ArgMin":
 		return true // the axis has kept its size
+	case "Gather", "TopK":
+		axis := n.Int("axis", map[string]int64{"TopK": -1}[n.Op])
+		return v != n.Inputs[0] || (axis+int64(rank))%int64(rank) != int64(from.axis)
+	case "Einsum":
+		return !contracts(n, v, from)
+	case "Trilu":
+		return from.axis < rank-2
+	case "EyeLike", "NonZero", "OneHot", "GatherElements", "GatherND", "ScatterElements", "ScatterND", "RotaryEmbedding":
+		return false // they tell pictures by their numbers
 	case "MatMul":
 		// rows of a product with what has no pictures, or one product a picture
 		return rank-from.axis == fromEnd && (fromEnd > 2 || fromEnd == 2 && v == n.Inputs[0])
@@ -100,12 +110,36 @@ func aligned(n *onnx.Node, v *onnx.Value, from place, out *onnx.Value, to place)
 		axis := n.Int("axis", -1)
 		return (axis+int64(rank))%int64(rank) > int64(from.axis)
 	case "Conv", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize":
-		return from.axis == 0 && to.axis == 0
+		return v == n.Inputs[0] && from.axis == 0 && to.axis == 0
 	}
 	if len(out.Shape) < rank { // a reduction
 		return to.axis <= from.axis
 	}
 	return rank-from.axis == fromEnd
+}
+
+// contracts reports whether an Einsum sums over the pictures in v.
+func contracts(n *onnx.Node, v *onnx.Value, from place) bool {
+	operands, result, explicit := strings.Cut(strings.ReplaceAll(n.Str("equation", ""), " ", ""), "->")
+	letters := strings.Split(operands, ",")
+	for i, in := range n.Inputs {
+		if in != v || i >= len(letters) {
+			continue
+		}
+		own := letters[i]
+		if strings.Contains(own, "...") { // it stands for what the letters leave
+			dots := strings.Repeat(".", max(0, len(v.Shape)-(len(own)-3)))
+			own = strings.Replace(own, "...", dots, 1)
+		}
+		if from.axis >= len(own) {
+			return true
+		}
+		letter := own[from.axis : from.axis+1]
+		if explicit && !strings.Contains(result, letter) || !explicit && letter != "." && strings.Count(operands, letter) > 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // choose picks, of the sizes of a reshape's target as they were, the one that

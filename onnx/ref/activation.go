@@ -61,7 +61,7 @@ func gelu(c *call) ([]*Array, error) {
 }
 
 func leakyRelu(c *call) ([]*Array, error) {
-	alpha := c.float("alpha", 0.01)
+	alpha := c.node.Decimal("alpha", 0.01)
 	return one(apply(c.in[0], func(x float64) float64 {
 		if x < 0 {
 			return alpha * x
@@ -71,7 +71,7 @@ func leakyRelu(c *call) ([]*Array, error) {
 }
 
 func elu(c *call) ([]*Array, error) {
-	alpha := c.float("alpha", 1)
+	alpha := c.node.Decimal("alpha", 1)
 	return one(apply(c.in[0], func(x float64) float64 {
 		if x < 0 {
 			return alpha * math.Expm1(x)
@@ -81,6 +81,6 @@ func elu(c *call) ([]*Array, error) {
 }
 
 func hardSigmoid(c *call) ([]*Array, error) {
-	alpha, beta := c.float("alpha", 0.2), c.float("beta", 0.5)
+	alpha, beta := c.node.Decimal("alpha", 0.2), c.node.Decimal("beta", 0.5)
 	return one(apply(c.in[0], func(x float64) float64 { return max(0, min(1, alpha*x+beta)) }))
 }

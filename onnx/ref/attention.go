@@ -110,14 +110,14 @@ func (c *call) attentionMap(q, k, bias *Array) (probabilities, shown *Array, err
 	}
 	factor := 1 / math.Sqrt(float64(q.Shape[3]))
 	if s, ok := c.node.Attr("scale").(float32); ok {
-		factor = c.float("scale", s)
+		factor = c.node.Decimal("scale", s)
 	}
 	stages := make([]*Array, 4)
 	if stages[0], err = scaled(scores, factor); err != nil {
 		return nil, nil, err
 	}
 	stages[1] = stages[0]
-	if limit := c.float("softcap", 0); limit > 0 {
+	if limit := c.node.Decimal("softcap", 0); limit > 0 {
 		if stages[1], err = apply(stages[0], func(x float64) float64 { return limit * math.Tanh(x/limit) }); err != nil {
 			return nil, nil, err
 		}

@@ -104,10 +104,10 @@ func gemm(c *call) ([]*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	if z, err = scaled(z, c.float("alpha", 1)); err != nil || c.in[2] == nil {
+	if z, err = scaled(z, c.node.Decimal("alpha", 1)); err != nil || c.in[2] == nil {
 		return one(z, err)
 	}
-	bias, err := scaled(c.in[2], c.float("beta", 1))
+	bias, err := scaled(c.in[2], c.node.Decimal("beta", 1))
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package ref
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/relevit/relevit/onnx"
@@ -182,11 +181,4 @@ func (c *call) scalar(i int) (int64, error) {
 		return 0, fmt.Errorf("input %d is %v, expected one integer", i, x)
 	}
 	return x.I[0], nil
-}
-
-// float reads a float attribute. What its float32 stands for is the shortest
-// decimal that rounds to it: an epsilon of 1e-6 is 1e-6 in float64 too.
-func (c *call) float(name string, def float32) float64 {
-	v, _ := strconv.ParseFloat(strconv.FormatFloat(float64(c.node.Float(name, def)), 'g', -1, 32), 64)
-	return v
 }

@@ -92,7 +92,7 @@ func affine(x, scale, bias *Array) (*Array, error) {
 	return y, err
 }
 
-func (c *call) epsilon() float64 { return c.float("epsilon", 1e-5) }
+func (c *call) epsilon() float64 { return c.node.Decimal("epsilon", 1e-5) }
 
 // layerNorm normalizes over the dimensions from axis on.
 func layerNorm(c *call) ([]*Array, error) {

@@ -21,7 +21,7 @@ func (r resizing) same() bool { return r.in == r.out && r.scale == 1 && r.start 
 
 // resize interpolates along one dimension after the other.
 func resize(c *call) ([]*Array, error) {
-	y, outside := c.in[0], c.float("extrapolation_value", 0)
+	y, outside := c.in[0], c.node.Decimal("extrapolation_value", 0)
 	axes, plan, err := c.resizePlan()
 	if err != nil {
 		return nil, err
@@ -236,7 +236,7 @@ func (c *call) kernel(x float64, n int, scale float64) (taps, error) {
 		return taps{{min(max(at, 0), n-1), 1}}, err
 	case "linear":
 	case "cubic":
-		a := c.float("cubic_coeff_a", -0.75)
+		a := c.node.Decimal("cubic_coeff_a", -0.75)
 		reach, weigh = 2, func(x float64) float64 { return cubic(x, a) }
 	default:
 		return nil, fmt.Errorf("mode=%q is unknown", mode)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/relevit/relevit/onnx/memtest"
 	"github.com/relevit/relevit/pipeline/benchmark/benchmarktest"
 	"github.com/relevit/relevit/pipeline/dataset"
 )
@@ -288,16 +289,47 @@ func FuzzGroundTruth(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		truth, err := parseTruth(strings.NewReader(text), "labels.txt")
-		if err == nil && truth.len() == 0 {
+		var labels *truth
+		var err error
+		memtest.Within(t, len(text), 64, 1<<20, func() { labels, err = parseTruth(strings.NewReader(text), "labels.txt") })
+		if err == nil && labels.len() == 0 {
 			t.Fatal("neither labels nor an error")
 		}
 		if err != nil {
 			return
 		}
 		for _, picture := range []string{"ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_99999999.jpg"} {
-			if class, ok := truth.of(picture); ok && (class < 0 || class > 999) {
+			if class, ok := labels.of(picture); ok && (class < 0 || class > 999) {
 				t.Fatalf("class %d", class)
+			}
+		}
+	})
+}
+
+// FuzzMapping reads ObjectNet's mapping files that somebody else wrote.
+func FuzzMapping(f *testing.F) {
+	f.Add(`{"chair":"folding chair"}`, `{"folding chair":"folding chair; rocking chair"}`, `{"0":0,"1":1}`, "folding chair\nrocking chair\n")
+	f.Add(`null`, `{"a":"; ; "}`, `{"1e3":-1}`, "")
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, labels, synonyms, lines, names string) {
+		size := 0
+		for name, text := range map[string]string{folderLabels: labels, labelSynonyms: synonyms, imagenetLines: lines, imagenetLabels: names} {
+			size += len(text)
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var targets map[string][]int
+		var err error
+		memtest.Within(t, size, 128, 1<<20, func() { targets, _, err = (&reader{}).objectNetTargets(dir) })
+		if err != nil {
+			return
+		}
+		for folder, classes := range targets {
+			for _, c := range classes {
+				if c < 0 || c > 999 {
+					t.Errorf("%q stands for class %d", folder, c)
+				}
 			}
 		}
 	})

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 func TestTablesOfBoxesHaveCornersOrSizes(t *testing.T) {
@@ -40,7 +42,9 @@ func FuzzBoxes(f *testing.F) {
 	f.Add([]byte("image,xmin,ymin,xmax,ymax\ncat.jpg,1,2,3,4\n"))
 	f.Add([]byte("x,y,width,height,image\n1e308,1,1e308,1,a\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		boxes, err := parseBoxes(bytes.NewReader(data), "a.csv")
+		var boxes []ImageBox
+		var err error
+		memtest.Within(t, len(data), 128, 1<<20, func() { boxes, err = parseBoxes(bytes.NewReader(data), "a.csv") })
 		if err != nil {
 			return
 		}

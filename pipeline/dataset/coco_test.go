@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/relevit/relevit/onnx/memtest"
 	"github.com/relevit/relevit/pipeline/dataset/datasettest"
 )
 
@@ -139,7 +140,9 @@ func FuzzCOCO(f *testing.F) {
 	f.Add([]byte(strings.Replace(tinyCOCO, "[[1,1,3,1,3,3,1,3]]", "[[0,0,0]]", 1)))
 	f.Add([]byte(`{"a":` + strings.Repeat("[", 20000)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := parseCOCO(bytes.NewReader(data), "i.json")
+		var c *COCO
+		var err error
+		memtest.Within(t, len(data), 128, 1<<20, func() { c, err = parseCOCO(bytes.NewReader(data), "i.json") })
 		if err != nil {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/relevit/relevit/onnx/memtest"
 	"github.com/relevit/relevit/pipeline/dataset/datasettest"
 	"github.com/relevit/relevit/pipeline/picture"
 )
@@ -294,7 +295,9 @@ func FuzzNames(f *testing.F) {
 	f.Add([]byte("#Image CLASS-ID SPECIES BREED ID\nAbyssinian_100 1 1 1\n"), 3)
 	f.Add([]byte("2007_000032\n2007_000039\n"), 0)
 	f.Fuzz(func(t *testing.T, data []byte, columns int) {
-		rows, err := parseNames(data, "list.txt", columns)
+		var rows [][]string
+		var err error
+		memtest.Within(t, len(data), 64, 1<<20, func() { rows, err = parseNames(data, "list.txt", columns) })
 		if err == nil && len(rows) == 0 {
 			t.Fatal("neither names nor an error")
 		}

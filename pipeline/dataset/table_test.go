@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 func TestCSVIsReadRelativeToItsFolderAndSorted(t *testing.T) {
@@ -155,7 +157,9 @@ func FuzzCSV(f *testing.F) {
 	f.Add("\ufefflabel,image\n\"x\",\"y\n")
 	f.Add("image\n\n\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		samples, err := parseCSV(strings.NewReader(text), "dir/t.csv")
+		var samples []row
+		var err error
+		memtest.Within(t, len(text), 128, 1<<20, func() { samples, err = parseCSV(strings.NewReader(text), "dir/t.csv") })
 		if err == nil && len(samples) == 0 {
 			t.Fatal("neither samples nor an error")
 		}
@@ -171,7 +175,9 @@ func FuzzClasses(f *testing.F) {
 	f.Add(classesText)
 	f.Add("1000000000\tx\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := parseClasses(strings.NewReader(text), "c.tsv")
+		var c *Classes
+		var err error
+		memtest.Within(t, len(text), 64, 1<<20, func() { c, err = parseClasses(strings.NewReader(text), "c.tsv") })
 		if err == nil && len(c.titles) == 0 {
 			t.Fatal("neither classes nor an error")
 		}

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 const tinyVOC = `<annotation>
@@ -73,7 +75,9 @@ func FuzzVOC(f *testing.F) {
 	f.Add([]byte(`<annotation><size><width>1</width><height>1</height></size></annotation>`))
 	f.Add([]byte(strings.Repeat("<annotation>", 300)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		a, err := parseVOC(data)
+		var a *VOCAnnotation
+		var err error
+		memtest.Within(t, len(data), 128, 1<<20, func() { a, err = parseVOC(data) })
 		if err != nil {
 			return
 		}

@@ -20,6 +20,9 @@ import (
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
+
+	"github.com/relevit/relevit/onnx/memtest"
+	"github.com/relevit/relevit/pipeline/picture/jpeg"
 )
 
 // TestDecodeEqualsPIL compares every pixel of every shared photograph with
@@ -222,13 +225,30 @@ func TestCutPicturesAreRefusedBeforeTheyAreDecoded(t *testing.T) {
 }
 
 // large tells pictures that fuzzing has no time for, by their header.
-func large(data []byte) bool {
+func large(data []byte) bool { return statedPixels(data) > 1<<20 }
+
+// statedPixels is how many pixels the header states.
+func statedPixels(data []byte) int {
+	if c, err := jpeg.DecodeConfig(data); err == nil {
+		return c.Width * c.Height
+	}
 	f, err := formatOf(data)
 	if err != nil {
-		return false
+		return 0
 	}
 	c, err := f.config(bytes.NewReader(data), int64(len(data)))
-	return err == nil && c.Width*c.Height > 1<<20
+	if err != nil {
+		return 0
+	}
+	return c.Width * c.Height
+}
+
+// decodedWithin fails the test where decoding takes more memory than what a
+// decoder holds for each pixel that the header states, in 16 bits a channel
+// and converted, and some of the file's content.
+func decodedWithin(t *testing.T, data []byte, decode func()) {
+	t.Helper()
+	memtest.Within(t, len(data)+statedPixels(data), 40, 2<<20, decode)
 }
 
 // sizedTIFF is a file that says how large it is, and little more.
@@ -253,11 +273,13 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		var err error
+		memtest.Within(t, len(data), 16, 1<<20, func() { checkFile(bytes.NewReader(data), int64(len(data))) })
 		if large(data) {
 			return
 		}
 		var p RGB
-		err := p.Decode(data)
+		decodedWithin(t, data, func() { err = p.Decode(data) })
 		if err == nil && len(p.Pix) != 3*p.W*p.H {
 			t.Fatalf("%dx%d has %d samples", p.W, p.H, len(p.Pix))
 		}

@@ -155,7 +155,9 @@ func FuzzDecodeMask(f *testing.F) {
 			return
 		}
 		var m Gray
-		if err := m.DecodeMask(data, MaskOptions{Encoding: Encoding(encoding & 3)}); err != nil {
+		var err error
+		decodedWithin(t, data, func() { err = m.DecodeMask(data, MaskOptions{Encoding: Encoding(encoding & 3)}) })
+		if err != nil {
 			return
 		}
 		if len(m.Pix) != m.W*m.H {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 func timm(size int) Preprocess {
@@ -287,4 +289,18 @@ func TestTrimCutsTheBorderOffEachSide(t *testing.T) {
 	if err := p.Trim(1); err == nil {
 		t.Error("nothing was left, and it was no error")
 	}
+}
+
+// FuzzPreprocess reads preprocessing that somebody else wrote.
+func FuzzPreprocess(f *testing.F) {
+	f.Add([]byte(`{"input_size":[3,224,224],"interpolation":"bicubic","crop_pct":0.9,"mean":[0.5,0.5,0.5],"std":[0.5,0.5,0.5]}`))
+	f.Add([]byte(`{"input_size":[3,1000000000,-1],"crop_pct":1e-300,"std":[0,0,0]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var p Preprocess
+		var err error
+		memtest.Within(t, len(data), 64, 1<<16, func() { err = p.UnmarshalJSON(data) })
+		if err == nil && p.Validate() != nil {
+			t.Errorf("%+v is read and isn't valid: %v", p, p.Validate())
+		}
+	})
 }

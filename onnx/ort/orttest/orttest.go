@@ -2,6 +2,8 @@
 package orttest
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/relevit/relevit/onnx/ort"
@@ -18,4 +20,14 @@ func Need(t testing.TB) {
 	default:
 		t.Fatal(err)
 	}
+}
+
+// Exit ends a package's tests, for goleak.Cleanup: those that left a session or
+// a buffer open have failed.
+func Exit(code int) {
+	if left := ort.Held(); left != (ort.Counts{}) && code == 0 {
+		fmt.Fprintf(os.Stderr, "the tests left %v open\n", left)
+		code = 1
+	}
+	os.Exit(code)
 }

@@ -12,6 +12,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"testing"
+
+	"github.com/relevit/relevit/onnx/memtest"
 )
 
 // sample encodes a smooth picture with Go's own encoder (4:2:0, or grey).
@@ -175,10 +177,14 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		config, err := DecodeConfig(data)
+		// A window, which holds a row of blocks at its longest.
+		memtest.Within(t, len(data)+8*config.Width, 1024, 2<<20, func() { Check(bytes.NewReader(data), int64(len(data))) })
 		if err == nil && config.Width*config.Height > 1<<20 {
 			return
 		}
-		img, err := Decode(data, nil)
+		var img *Image
+		// Of each pixel four coefficients of two bytes, planes and samples; C allocates nothing.
+		memtest.Within(t, len(data)+config.Width*config.Height, 24, 2<<20, func() { img, err = Decode(data, nil) })
 		if err == nil && len(img.Pix) != img.Width*img.Height*img.Channels {
 			t.Fatalf("%+v has %d samples", img.Config, len(img.Pix))
 		}

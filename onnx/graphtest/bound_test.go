@@ -1,0 +1,87 @@
+package graphtest
+
+import (
+	"testing"
+
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ref"
+)
+
+// An error of a thousandth in one node must not hide in the bounds.
+func TestBoundsCatchASmallError(t *testing.T) {
+	tried, caught := 0, 0
+	for seed := range uint64(100) {
+		c, err := Draw(NewChoices(Bytes(seed)), Options{Type: onnx.Float})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bounds, err := Bounds(c.Graph, c.Inputs, Single)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range c.Graph.Outputs {
+			b := bounds[v]
+			for i, x := range b.F {
+				if x == 0 || b.Undecided {
+					continue
+				}
+				wrong := *b.Array
+				wrong.F = append([]float64{}, b.F...)
+				wrong.F[i] *= 1.001
+				tried++
+				if b.Within(&wrong) != nil {
+					caught++
+				}
+			}
+		}
+	}
+	if tried < 1000 || caught < tried*9/10 {
+		t.Errorf("of %d small errors %d are outside of the bounds", tried, caught)
+	}
+	t.Logf("of %d small errors %d are outside of the bounds", tried, caught)
+}
+
+// Rounding every value to float32 is what the bounds are for.
+func TestBoundsAdmitRounding(t *testing.T) {
+	for seed := range uint64(100) {
+		c, err := Draw(NewChoices(Bytes(seed)), Options{Type: onnx.Float})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bounds, err := Bounds(c.Graph, c.Inputs, Single)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rounded := map[*onnx.Value]*ref.Array{}
+		for _, n := range c.Graph.Nodes {
+			in := make([]*ref.Array, len(n.Inputs))
+			for i, v := range n.Inputs {
+				if v != nil && rounded[v] == nil {
+					rounded[v] = bounds[v].Array
+				}
+				in[i] = rounded[v]
+			}
+			out, err := ref.Node(n, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range n.Outputs {
+				if v == nil {
+					continue
+				}
+				y := *out[i]
+				y.F = append([]float64(nil), y.F...)
+				for j := range y.F {
+					y.F[j] = float64(float32(y.F[j]))
+				}
+				rounded[v] = &y
+				if bounds[v].Undecided {
+					continue
+				}
+				if err := bounds[v].Within(&y); err != nil {
+					t.Errorf("seed %d: %v of %v: %v", seed, v, n, err)
+				}
+			}
+		}
+	}
+}
