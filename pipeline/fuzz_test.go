@@ -52,7 +52,7 @@ func FuzzInspect(f *testing.F) {
 		if e := (*onnx.FormatError)(nil); err != nil && !errors.As(err, &e) {
 			t.Errorf("%v is no FormatError", err)
 		}
-		if took, mb := time.Since(start), (after.TotalAlloc-before.TotalAlloc)>>20; took > 10*time.Second || mb > 1000 {
+		if took, mb := time.Since(start), (after.TotalAlloc-before.TotalAlloc)>>20; took > time.Minute || mb > 1000 {
 			t.Errorf("%s took %v and %d MB", paths[int(which)%len(files)], took, mb)
 		}
 	})

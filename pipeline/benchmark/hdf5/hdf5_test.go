@@ -246,7 +246,7 @@ func FuzzRead(f *testing.F) {
 		if e := (*onnx.FormatError)(nil); err != nil && !errors.As(err, &e) {
 			t.Errorf("%v is no FormatError", err)
 		}
-		if took, mb := time.Since(start), (after.TotalAlloc-before.TotalAlloc)>>20; took > 2*time.Second || mb > 300 {
+		if took, mb := time.Since(start), (after.TotalAlloc-before.TotalAlloc)>>20; took > 10*time.Second || mb > 300 {
 			t.Errorf("it took %v and %d MB", took, mb)
 		}
 	})
