@@ -106,7 +106,7 @@ var ErrNoCheckpoint = errors.New("the run has no such checkpoint yet")
 // Last, whose state speaks of it.
 func (r *Run) SaveCheckpoint(which string, c *Checkpoint) error {
 	if err := r.save(which, c); err != nil {
-		return fmt.Errorf("saving checkpoint %s: %w", r.Path(checkpoints, which), explainFull(err))
+		return fmt.Errorf("saving checkpoint %s: %w", r.Path(checkpoints, which), err)
 	}
 	return nil
 }

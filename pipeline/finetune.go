@@ -226,7 +226,7 @@ func (t *trainer) keepArtifacts(m *Model) error {
 	}
 	folder := t.run.Path(artifactsName)
 	if err := errors.Join(os.RemoveAll(folder), os.Mkdir(folder, 0o777)); err != nil {
-		return fmt.Errorf("keeping the graphs: %w", explainFull(err))
+		return fmt.Errorf("keeping the graphs: %w", err)
 	}
 	graphs := map[string]*onnx.Graph{"training_model.onnx": t.graphs.Training, "eval_model.onnx": t.graphs.Eval, "optimizer_model.onnx": t.graphs.Optimizer}
 	for name, g := range graphs {
@@ -241,7 +241,7 @@ func (t *trainer) keepArtifacts(m *Model) error {
 			return err
 		}
 	}
-	return explainFull(m.Document.WriteFile(t.run.Artifact(sourceArtifact)))
+	return m.Document.WriteFile(t.run.Artifact(sourceArtifact))
 }
 
 // sourceArtifact is the user's own graph, or a checkpoint's conversion, as it

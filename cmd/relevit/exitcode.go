@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/gradients"
@@ -131,4 +132,20 @@ func exitCode(err error) int {
 		return badInput
 	}
 	return failed
+}
+
+// diskAdvice says what to do where it is the disk that fails.
+func diskAdvice(err error) string {
+	advice := ""
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		advice = "free some space there"
+	case errors.Is(err, syscall.EROFS):
+		advice = "write into another folder, or mount it for writing"
+	case errors.Is(err, syscall.EIO):
+		advice = "the disk, or the way to it, fails: see the system's log, and use another"
+	default:
+		return ""
+	}
+	return ": " + advice + "; what was written before is intact"
 }

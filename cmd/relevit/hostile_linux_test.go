@@ -33,6 +33,10 @@ const peakVariable = "RELEVIT_PEAK"
 // mainUnderTest is main, writes the peak of its memory where it is asked to, and
 // exits with a code of its own where a command leaves a goroutine behind.
 func mainUnderTest() {
+	if err := askAboutFiles(); err != nil {
+		fmt.Fprintln(os.Stderr, "relevit:", err)
+		os.Exit(98)
+	}
 	code := run(os.Args, os.Stdout, messages())
 	if err := goleak.Find(); err != nil {
 		fmt.Fprintln(os.Stderr, "relevit:", err)
