@@ -391,7 +391,12 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 	var before *Metrics
 	if t.checker != nil {
 		var each []*Judged
-		if before, each, err = t.validate(ctx); err == nil {
+		before, each, err = t.validate(ctx)
+		if bad := (*NotFiniteError)(nil); errors.As(err, &bad) {
+			bad.Found += onPictures(bad.Pictures)
+			bad.Advice = "the model itself gives no numbers; check its weights and how pictures are prepared"
+		}
+		if err == nil {
 			err = t.constantMaps(before.ConstantMaps, before.Pictures)
 		}
 		if err == nil {

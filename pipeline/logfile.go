@@ -59,6 +59,11 @@ type EpochRecord struct {
 	Validation     *Metrics `json:"validation,omitempty"` // nil where nothing is held out
 	Best           bool     `json:"best"`                 // the lowest validation loss yet
 	Seconds        float64  `json:"seconds"`
+
+	// Where the loss on held-out pictures is no number.
+	Pictures []string `json:"pictures,omitempty"` // that give none
+	Action   string   `json:"action,omitempty"`   // skip or rollback
+	BackTo   *int     `json:"back_to,omitempty"`  // the global step whose parameters came back
 }
 
 // Metrics are means over held-out pictures.

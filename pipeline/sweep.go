@@ -223,7 +223,8 @@ func (b *Batch) run(ctx context.Context, opt BatchOptions) (*BatchError, error) 
 			if err != nil {
 				return nil, err
 			}
-			if results != nil {
+			// The report comes last.
+			if _, err := os.Stat(run.Report()); err == nil && results != nil {
 				tell(BatchRun{Skipped: true})
 				continue
 			}

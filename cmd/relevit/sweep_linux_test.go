@@ -29,7 +29,7 @@ var writing = []written{
 	{name: "finetune", args: "--threads 1 finetune -c c.yaml --set steps=2 --resume -o OUT/run", runs: "run"},
 	{name: "batch of runs", args: "--threads 1 finetune -c c.yaml --set steps=1 --set sweep.seed=[0,1] --resume -o OUT/runs", runs: "runs/seed-0 runs/seed-1", timed: "compare.json compare.html commands.jsonl"},
 	{name: "masks", args: "--threads 1 masks --images few -o OUT/masks --model model.onnx --min-confidence 0"},
-	{name: "convert", args: "convert weights.safetensors -o OUT/x.onnx"},
+	{name: "convert", args: "convert weights.safetensors -o OUT/x.onnx", again: "convert weights.safetensors -o OUT/x.onnx --force"},
 	{name: "convert with data outside", args: "convert weights.safetensors --external-data -o OUT/x.onnx --force", old: "x.onnx"},
 	{name: "export", args: "export run -o OUT/x.onnx", again: "export run -o OUT/x.onnx --force"},
 	{name: "export over a file", args: "export run -o OUT/x.onnx --force", old: "x.onnx"},
