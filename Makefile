@@ -27,8 +27,9 @@ reproducible: ## build twice, in two folders and without a cache, and compare th
 	sha256sum "$$tmp/a/relevit" "$$tmp/another/longer/relevit"; \
 	cmp "$$tmp/a/relevit" "$$tmp/another/longer/relevit" && echo "make reproducible: the same bytes twice"
 
-sbom: build $(CYCLONEDX) ## list what the binary is made of, as CycloneDX, into bin/relevit.cdx.json
+sbom: runtime $(CYCLONEDX) ## list what the binary is made of, as CycloneDX, into bin/relevit.cdx.json
 	$(CYCLONEDX) bin -json -version "$$(git describe --always --dirty)" -output $(BIN).cdx.json $(BIN)
+	go run .ci/sbom.go $(BIN) $(BIN).cdx.json
 
 runtime: build ## fetch ONNX Runtime, once
 	$(BIN) runtime install
