@@ -117,6 +117,13 @@ func TestDamagedCheckpointIsPassedOver(t *testing.T) {
 		}
 		sameRuns(t, filepath.Join(work, "whole"), run)
 	}
+	mustRun(t, work, "export", "whole", "--checkpoint", "last.1", "-o", "before.safetensors")
+	if before, last := read(t, work, "before.safetensors"), read(t, work, "whole/checkpoints/last.1/parameters.safetensors"); !bytes.HasSuffix(before, last[len(last)-1000:]) {
+		t.Error("export --checkpoint last.1 has other parameters")
+	}
+	if out, err := relevit(work, "export", "whole", "--checkpoint", "last.7", "-o", "none.onnx").CombinedOutput(); err == nil || !bytes.Contains(out, []byte("checkpoints/last.7: the run has no such checkpoint")) {
+		t.Errorf("of a checkpoint that isn't there: %v\n%s", err, out)
+	}
 	if err := half("whole/checkpoints/best/parameters.safetensors")(work); err != nil {
 		t.Fatal(err)
 	}
