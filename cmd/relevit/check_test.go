@@ -110,6 +110,9 @@ func TestCheckReadsBatchesAndModels(t *testing.T) {
 			t.Errorf("%s: exit code %d, %+v", spoilt, code, c.Faults)
 		}
 	}
+	damaged := relevit(work, "check", "m.onnx")
+	out, _ := damaged.CombinedOutput()
+	isOnPage(t, string(out), damaged.ProcessState.ExitCode())
 	if err := os.Mkdir(filepath.Join(work, "empty"), 0o777); err != nil {
 		t.Fatal(err)
 	}

@@ -124,6 +124,7 @@ func supervised(t *testing.T, cmd *exec.Cmd, decide func(operation) answer) {
 	if err != nil || n == 0 {
 		cmd.Process.Kill()
 		cmd.Wait()
+		untried.Store("seccomp")
 		t.Skipf("needs seccomp's user notification, of Linux 5.19 (%v)", err)
 	}
 	messages, err := unix.ParseSocketControlMessage(rights[:m])

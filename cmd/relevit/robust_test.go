@@ -235,6 +235,7 @@ func filesIn(t *testing.T, dir string) []string {
 func newWorkplace(t *testing.T) string {
 	t.Helper()
 	if _, err := ort.Locate(""); err != nil {
+		untried.Store("ONNX Runtime")
 		t.Skipf("needs ONNX Runtime: %v", err)
 	}
 	dir := t.TempDir()
