@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/relevit/relevit/models"
 )
 
 // TestDiskErrorsSayWhatToDo has the first writing, and the first reading, fail
@@ -130,4 +135,51 @@ func TestRunOnADiskThatBecomesReadOnly(t *testing.T) {
 	}
 	mustRun(t, work, append(args, run)...)
 	sameRuns(t, whole, run)
+}
+
+// TestRunWithoutMemorySaysSo limits a process's memory once it reads its first
+// picture, to a part of what a batch needs.
+func TestRunWithoutMemorySaysSo(t *testing.T) {
+	tried(t, "no memory is left", 1)
+	work := newWorkplace(t)
+	a, err := models.NewArchitecture(`{"img_size":224,"patch_size":16,"embed_dim":192,"depth":12,"num_heads":3,"num_classes":6}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkpoint, err := models.RandomCheckpoint(a, 1)
+	if err == nil {
+		err = checkpoint.Save(filepath.Join(work, "w.safetensors"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := relevit(work, "--threads", "1", "finetune", "-c", "c.yaml", "--set", "model=w.safetensors", "--set", "batch=12", "--set", "data.labels=folder", "-o", "run")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	limited := false
+	supervised(t, cmd, func(op operation) answer {
+		if !limited && op.call == "read" && op.within(filepath.Join(work, "data")) {
+			limited = true
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+			_, after, _ := strings.Cut(string(status), "VmData:")
+			var kilobytes uint64
+			if err == nil {
+				_, err = fmt.Sscan(after, &kilobytes)
+			}
+			if limit := kilobytes<<10 + 128<<20; err == nil {
+				err = unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: limit, Max: limit}, nil)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		return answer{}
+	})
+	if code := cmd.ProcessState.ExitCode(); code != failed || strings.Count(said.String(), "relevit: ") != 1 {
+		t.Errorf("exit code %d; it said\n%.3000s", code, &said)
+	}
+	isOnPage(t, said.String(), failed)
+	if _, err := os.Stat(filepath.Join(work, "run")); err == nil {
+		t.Error("a run is left that has no checkpoint")
+	}
 }
