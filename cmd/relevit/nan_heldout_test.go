@@ -30,6 +30,7 @@ func dazzledLater(t *testing.T, work, white, run, policy string, lines int, sett
 
 // TestHeldOutLossThatIsNoNumber has each choice of on_nan decide about it.
 func TestHeldOutLossThatIsNoNumber(t *testing.T) {
+	tried(t, "a held-out loss that is no number", 6)
 	work := dazzledModel(t)
 	white := firstOf(t, work, "validation.csv")
 	mustRun(t, work, "--threads", "1", "finetune", "-c", "c.yaml", "-o", "whole")

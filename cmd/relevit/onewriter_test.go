@@ -15,6 +15,7 @@ import (
 // starts a second one on the same folder, and kills the first: only then the
 // second goes on, by the lock that the dead one left.
 func TestSecondProcessIsToldWhoWrites(t *testing.T) {
+	tried(t, "two processes at once", 3)
 	work := newWorkplace(t)
 	host, err := os.Hostname()
 	if err != nil {

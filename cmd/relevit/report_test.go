@@ -42,6 +42,7 @@ func TestKilledBatchEndsAsAnUninterruptedOne(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills processes for seconds")
 	}
+	tried(t, "SIGKILL and SIGINT while a batch works", 2)
 	work := newWorkplace(t)
 	for i, name := range []string{"a", "b", "c"} {
 		config := bytes.ReplaceAll(read(t, work, "c.yaml"), []byte("steps: 44"), fmt.Appendf(nil, "steps: 16, seed: %d", i))

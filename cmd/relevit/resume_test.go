@@ -65,6 +65,7 @@ func TestCorruptPictureIsSkippedAndReportedOnce(t *testing.T) {
 // TestDamagedRunIsNotResumed spoils one file of a run after the other. It keeps
 // no checkpoint but the last.
 func TestDamagedRunIsNotResumed(t *testing.T) {
+	tried(t, "a damaged run without another checkpoint", 8)
 	work := newWorkplace(t)
 	mustRun(t, work, "finetune", "-c", "c.yaml", "--set", "steps=3", "--set", "checkpoints.keep=1", "-o", "whole")
 	for _, c := range []struct {
@@ -96,6 +97,7 @@ func TestDamagedRunIsNotResumed(t *testing.T) {
 // ends at the same bits, and export, explain and evaluate take the one before;
 // all say so.
 func TestDamagedCheckpointIsPassedOver(t *testing.T) {
+	tried(t, "a damaged checkpoint", 3)
 	work := newWorkplace(t)
 	mustRun(t, work, "--threads", "1", "finetune", "-c", "c.yaml", "--set", "steps=14", "-o", "whole")
 	if code, said := signalAt(t, work, []string{"--threads", "1", "finetune", "-c", "c.yaml", "--set", "steps=14", "-o", "begun"}, filepath.Join(work, "begun"), 5, os.Interrupt); code != interrupted {

@@ -92,8 +92,8 @@ func TestEveryReadMayFail(t *testing.T) {
 			}
 			rng.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
 			all := len(points)
-			points = points[:min(all, numberFrom(t, "RELEVIT_SWEEP", 2))]
-			tried(t, "a file can't be read (EIO): "+c.name, len(points))
+			points = points[:min(all, numberFrom(t, "RELEVIT_SWEEP", 1))]
+			tried(t, "EIO while reading: "+c.name, len(points))
 			for _, point := range points {
 				hit := false
 				code, said := run(func(op operation) answer {
