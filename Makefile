@@ -31,8 +31,9 @@ reproducible: ## build twice, in two folders and without a cache, and compare th
 	sha256sum "$$tmp/a/relevit" "$$tmp/another/longer/relevit"; \
 	cmp "$$tmp/a/relevit" "$$tmp/another/longer/relevit" && echo "make reproducible: the same bytes twice"
 
-sbom: build $(CYCLONEDX) ## list what the binary is made of, as CycloneDX, into bin/relevit.cdx.json
+sbom: runtime $(CYCLONEDX) ## list what the binary is made of, as CycloneDX, into bin/relevit.cdx.json
 	$(CYCLONEDX) bin -json -version "$$(git describe --always --dirty)" -output $(BIN).cdx.json $(BIN)
+	go run .ci/sbom.go $(BIN) $(BIN).cdx.json
 
 runtime: build ## fetch ONNX Runtime, once
 	$(BIN) runtime install
@@ -50,15 +51,16 @@ race: runtime ## run the tests of what starts goroutines under the race detector
 	go test -race -short -timeout 60m ./onnx/ort ./onnx/passes ./pipeline ./pipeline/dataset ./pipeline/demo ./pipeline/picture/... ./cmd/relevit
 
 FAULTS := $(CURDIR)/bin/faults
-faults: runtime ## kill, signal, fill disks and take files away, and print what came of it (minutes)
+SWEEP ?= 100
+FAULT_TESTS := TestEveryFault|Interrupt|Signals|Closed|CannotBePrinted|Outlives|FullDisk|DiskErrors|SlowDisk|ReadOnly|WithoutMemory|MemoryIsEstimated|NoNumber|Numbers|Skip|RollingBack|HeldOut|ConstantMaps|Damage|KilledWhileSaving|KilledBatch|SecondProcess
+faults: runtime ## kill, signal, fail reads and writes (SWEEP of each command), and print what came of it (20 minutes)
 	@rm -f $(FAULTS)
 	@code=0; export RELEVIT_FAULTS=$(FAULTS); \
 	RELEVIT_KILLS=20 go test -count 5 -timeout 60m -run 'TestRunKilledAnywhere' ./cmd/relevit || code=1; \
 	RELEVIT_KILLS=50 go test -count 1 -timeout 60m -run 'TestMasksKilled|TestExportKilled' ./cmd/relevit || code=1; \
-	go test -count 1 -timeout 60m -run 'TestEveryFault|Interrupt|Signals|Closed|CannotBePrinted|Outlives|FullDisk|ReadOnly|NoNumber|Numbers|Skip|RollingBack|ConstantMaps|Damage|KilledWhileSaving' ./cmd/relevit ./pipeline || code=1; \
-	awk -F '|' 'BEGIN { printf "\n%-56s %5s  %s\n", "FAULT", "TRIED", "OUTCOME" } \
-		{ if (!($$1 in n)) order[++k] = $$1; n[$$1] += $$2; if (out[$$1] == "" || $$3 != "nothing lost") out[$$1] = $$3 } \
-		END { for (i = 1; i <= k; i++) printf "%-56s %5d  %s\n", order[i], n[order[i]], out[order[i]] }' $(FAULTS); exit $$code
+	RELEVIT_SWEEP=$(SWEEP) go test -count 1 -timeout 120m -run 'TestEveryWriteMayFail|TestEveryReadMayFail' ./cmd/relevit || code=1; \
+	go test -count 1 -timeout 60m -run '$(FAULT_TESTS)' ./cmd/relevit ./pipeline || code=1; \
+	.ci/faults $(FAULTS) || code=1; exit $$code
 
 e2e: runtime ## run the tests on real weights too (minutes)
 	RELEVIT_KILLS=20 go test -tags e2e -timeout 120m ./...

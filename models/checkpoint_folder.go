@@ -38,11 +38,28 @@ func openFolder(dir string) (*Checkpoint, error) {
 
 // weightsIn tells the name of the weights in a folder.
 func weightsIn(dir string) (string, error) {
-	entries, err := os.ReadDir(dir)
+	all, weights, err := filesIn(dir)
 	if err != nil {
 		return "", unreadable(dir, err)
 	}
-	var all, weights, foreign []string
+	for _, name := range hubFiles {
+		if slices.Contains(all, name) {
+			return name, nil
+		}
+	}
+	if len(weights) == 1 {
+		return weights[0], nil
+	}
+	return "", noWeights(dir, all, weights)
+}
+
+// filesIn lists a folder: everything that isn't hidden, and what may be weights.
+func filesIn(dir string) (all, weights []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	var foreign []string
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") {
 			continue
@@ -57,18 +74,16 @@ func weightsIn(dir string) (string, error) {
 			foreign = append(foreign, e.Name())
 		}
 	}
-	for _, name := range hubFiles {
-		if slices.Contains(all, name) {
-			return name, nil
-		}
-	}
 	if len(weights) == 0 {
 		weights = foreign
 	}
-	if len(weights) == 1 {
-		return weights[0], nil
-	}
-	return "", noWeights(dir, all, weights)
+	return all, weights, nil
+}
+
+// HoldsWeights reports whether a folder has files of weights, one or several.
+func HoldsWeights(dir string) bool {
+	all, weights, err := filesIn(dir)
+	return err != nil || len(weights) > 0 || slices.ContainsFunc(hubFiles, func(name string) bool { return slices.Contains(all, name) })
 }
 
 // noWeights tells why a folder isn't a checkpoint.

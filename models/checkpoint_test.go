@@ -334,7 +334,7 @@ func TestCutCheckpointsFailQuickly(t *testing.T) {
 			}
 		}
 		runtime.ReadMemStats(&after)
-		if took, mb := time.Since(start), (after.TotalAlloc-before.TotalAlloc)>>20; took > 5*time.Second || mb > 200 {
+		if took, mb := time.Since(start), (after.TotalAlloc-before.TotalAlloc)>>20; took > time.Minute || mb > 200 {
 			t.Errorf("100 cuts of %s took %v and %d MB", from, took, mb)
 		}
 	}

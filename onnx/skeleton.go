@@ -53,17 +53,35 @@ const (
 var errShapeless = errors.New("not the fields that the schema expects")
 
 func readSkeleton(f *os.File, size int64, smallest int) (*skeleton, error) {
-	s := &skeleton{file: f, smallest: smallest, in: bufio.NewReaderSize(f, 1<<14), size: int(size), data: make([]byte, 0, min(size, usuallyKept)), pieces: []kept{{}}, at: map[int]hole{}}
+	in := &recording{Reader: f}
+	s := &skeleton{file: f, smallest: smallest, in: bufio.NewReaderSize(in, 1<<14), size: int(size), data: make([]byte, 0, min(size, usuallyKept)), pieces: []kept{{}}, at: map[int]hole{}}
 	err := s.message("ModelProto", s.size, 1)
 	if errors.Is(err, errShapeless) {
 		s.broken = true
 		head, _ := s.in.Peek(min(s.in.Size(), s.size-s.pos))
 		err = s.read(len(head))
 	}
+	if in.err != nil { // what could not be read is no fault in what was
+		err = in.err
+	}
 	if e := (*FormatError)(nil); err != nil && !errors.As(err, &e) {
 		return nil, fmt.Errorf("read model %s: %w", f.Name(), err)
 	}
 	return s, err
+}
+
+// recording keeps the error of a file that can't be read to its end.
+type recording struct {
+	io.Reader
+	err error
+}
+
+func (r *recording) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
 }
 
 // message reads the fields of a message up to end.

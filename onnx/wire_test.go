@@ -217,7 +217,7 @@ func TestCutModelsFailQuickly(t *testing.T) {
 			}
 		}
 		runtime.ReadMemStats(&after)
-		if took, mb := time.Since(start), int64(after.TotalAlloc-before.TotalAlloc)>>20; took > 20*time.Second || mb > 200+2*100*int64(len(whole))>>20 {
+		if took, mb := time.Since(start), int64(after.TotalAlloc-before.TotalAlloc)>>20; took > 2*time.Minute || mb > 200+2*100*int64(len(whole))>>20 {
 			t.Errorf("100 cuts of %s took %v and %d MB", path, took, mb)
 		}
 	}

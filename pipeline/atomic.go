@@ -2,12 +2,10 @@ package pipeline
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // WriteFile writes a file that appears complete or not at all, even if the
@@ -27,7 +25,7 @@ func WriteFile(path string, write func(io.Writer) error) error {
 	}
 	if err != nil {
 		os.Remove(tmp)
-		return fmt.Errorf("writing %s: %w", path, explainFull(err))
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return nil
 }
@@ -61,12 +59,4 @@ func syncFolder(path string) error {
 	}
 	defer d.Close()
 	return d.Sync()
-}
-
-// explainFull adds to the error of a full disk what to do about it.
-func explainFull(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: free some space there; what was written before is intact", err)
-	}
-	return err
 }

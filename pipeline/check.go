@@ -81,6 +81,9 @@ func Check(ctx context.Context, path string) (*Checked, error) {
 	case IsRun(path) || info.IsDir() && holdsRun(path):
 		c.Kind = kindRun
 		err = c.run(ctx, path)
+	case info.IsDir() && !models.HoldsWeights(path):
+		return nil, &models.Error{Path: path, Problem: "the folder holds nothing that can be checked; expected a run (config.yaml), a batch of runs (batch.yaml) or a file of weights",
+			Advice: "give such a folder, or the file of a model"}
 	case models.IsCheckpoint(path):
 		c.Kind = kindCheckpoint
 		c.checkpoint(path)

@@ -37,6 +37,10 @@ func (c *Checked) run(ctx context.Context, dir string) error {
 // checkpoints checks all that are stored, and returns the newest whole state of
 // last.
 func (c *Checked) checkpoints(r *Run) (last *State) {
+	folder := r.Path(checkpoints)
+	if _, err := os.ReadDir(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.failed(folder, "the folder of checkpoints", "put it back from a backup", err)
+	}
 	before := len(c.Faults)
 	for range 2 { // a process may be replacing them while we read
 		c.Faults, last = c.Faults[:before], nil

@@ -51,16 +51,17 @@ type Checkpoint struct {
 
 // State is where in a run a checkpoint was taken.
 type State struct {
-	Epoch        int    `json:"epoch"`                // of the next step, from 0
-	Step         int    `json:"step_in_epoch"`        // steps made in that epoch
-	GlobalStep   int    `json:"global_step"`          // steps made in all
-	Undone       int    `json:"undone,omitempty"`     // of these, left out or taken back since they gave no number
-	NotFinite    int    `json:"not_finite,omitempty"` // steps in a row, up to here, that gave none
-	BestLoss     Number `json:"best_loss"`            // lowest validation loss yet; +Inf before the first
-	BestEpoch    int    `json:"best_epoch"`           // -1 before the first
-	LogOffset    int64  `json:"log_offset"`           // bytes of log.jsonl up to here
-	ConfigDigest string `json:"config_digest"`
-	Tool         string `json:"tool"` // version that wrote it
+	Epoch           int    `json:"epoch"`                       // of the next step, from 0
+	Step            int    `json:"step_in_epoch"`               // steps made in that epoch
+	GlobalStep      int    `json:"global_step"`                 // steps made in all
+	Undone          int    `json:"undone,omitempty"`            // of these, left out or taken back since they gave no number
+	NotFinite       int    `json:"not_finite,omitempty"`        // steps in a row, up to here, that gave none
+	NotFiniteEpochs int    `json:"not_finite_epochs,omitempty"` // epochs in a row without a number on the held-out pictures
+	BestLoss        Number `json:"best_loss"`                   // lowest validation loss yet; +Inf before the first
+	BestEpoch       int    `json:"best_epoch"`                  // -1 before the first
+	LogOffset       int64  `json:"log_offset"`                  // bytes of log.jsonl up to here
+	ConfigDigest    string `json:"config_digest"`
+	Tool            string `json:"tool"` // version that wrote it
 
 	// SaveCheckpoint fills these in.
 	SHA256 map[string]string `json:"sha256"`       // of the files
@@ -106,7 +107,7 @@ var ErrNoCheckpoint = errors.New("the run has no such checkpoint yet")
 // Last, whose state speaks of it.
 func (r *Run) SaveCheckpoint(which string, c *Checkpoint) error {
 	if err := r.save(which, c); err != nil {
-		return fmt.Errorf("saving checkpoint %s: %w", r.Path(checkpoints, which), explainFull(err))
+		return fmt.Errorf("saving checkpoint %s: %w", r.Path(checkpoints, which), err)
 	}
 	return nil
 }

@@ -131,7 +131,7 @@ func (r *Run) recover() error {
 	var unfinished []string
 	for _, name := range append([]string{"."}, runFolders...) {
 		if err := os.MkdirAll(r.Path(name), 0o777); err != nil {
-			return explainFull(err)
+			return err
 		}
 		entries, err := os.ReadDir(r.Path(name))
 		if err != nil {

@@ -32,7 +32,7 @@ func (r *Run) noteCommand(command, tool string) error {
 		err = errors.Join(err, f.Close())
 	}
 	if err != nil {
-		return fmt.Errorf("noting the command: %w", explainFull(err))
+		return fmt.Errorf("noting the command: %w", err)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func Convert(ctx context.Context, source, out string, opt ConvertOptions) (*Conv
 	}
 	renamed, err := arrive(out, func(staged string) error { return onnx.WriteModel(staged, m, write) })
 	if err != nil {
-		return nil, explainFull(err)
+		return nil, err
 	}
 	r := &Converted{Path: out, Architecture: a.Title(), Description: a.Describe(), Opset: m.OpsetVersion(""), Warnings: slices.Concat([]string{}, a.Warnings, renamed)}
 	for _, p := range passes.Parameters(m.Graph) {

@@ -108,9 +108,9 @@ func drawMasks(ctx context.Context, run *Run, samples []*dataset.Sample, draw fu
 		}
 		s.MaskPath = run.Split(filepath.Join(drawnName, filepath.FromSlash(s.ID)+".png"))
 		if err := os.MkdirAll(filepath.Dir(s.MaskPath), 0o777); err != nil {
-			return explainFull(err)
+			return err
 		}
-		return explainFull(mask.SavePNG(s.MaskPath))
+		return mask.SavePNG(s.MaskPath)
 	})
 }
 

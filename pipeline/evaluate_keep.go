@@ -50,7 +50,7 @@ func (r *evaluating) newKeeper(s *synthesis) (*keeper, error) {
 		k.folders, k.sources = append(k.folders, folder), append(k.sources, r.set.Samples[sample].ID)
 		for _, at := range k.at {
 			if err := os.MkdirAll(filepath.Join(k.dir, at.Factor, folder), 0o777); err != nil {
-				return nil, fmt.Errorf("keeping pictures in %s: %w", k.dir, explainFull(err))
+				return nil, fmt.Errorf("keeping pictures in %s: %w", k.dir, err)
 			}
 		}
 	}
@@ -71,7 +71,7 @@ func (r *evaluating) keptClass(sample int) string {
 
 // keep writes an object's picture at a placement.
 func (k *keeper) keep(object, placement int, p *picture.RGB) error {
-	return explainFull(p.SavePNG(filepath.Join(k.dir, k.at[placement].Factor, k.folders[object], strconv.Itoa(k.number(object, placement))+".png")))
+	return p.SavePNG(filepath.Join(k.dir, k.at[placement].Factor, k.folders[object], strconv.Itoa(k.number(object, placement))+".png"))
 }
 
 func (k *keeper) number(object, placement int) int { return object*len(k.at) + placement }

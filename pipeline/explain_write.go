@@ -125,19 +125,26 @@ func shown(m *picture.Gray, method string) *picture.Gray {
 	return out
 }
 
-// writeMap writes one of many files. It isn't synced, which would take longer
-// than to make it: explain.json lists only what is complete.
+// writeMap writes one of many files, which appears whole. It isn't synced, which
+// would take longer than to make it: explain.json lists only what is complete.
 func writeMap(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
+	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
+	f, err := os.Create(tmp)
 	if err != nil {
-		return explainFull(err)
+		return err
 	}
 	w := bufio.NewWriter(f)
 	err = write(w)
 	if err == nil {
 		err = w.Flush()
 	}
-	return explainFull(errors.Join(err, f.Close()))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		os.Remove(tmp)
+	}
+	return err
 }
 
 // topClasses is how many classes are listed of a picture.

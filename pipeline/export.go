@@ -123,7 +123,7 @@ func Export(ctx context.Context, source, out string, opt ExportOptions) (*Export
 			share = &opt.Blend[i]
 		}
 		if err := e.write(ctx, path, share); err != nil {
-			return nil, fmt.Errorf("exporting %s: %w", source, explainFull(err))
+			return nil, fmt.Errorf("exporting %s: %w", source, err)
 		}
 	}
 	e.result.ExportedFile = e.result.Files[0]

@@ -226,7 +226,7 @@ func (t *trainer) keepArtifacts(m *Model) error {
 	}
 	folder := t.run.Path(artifactsName)
 	if err := errors.Join(os.RemoveAll(folder), os.Mkdir(folder, 0o777)); err != nil {
-		return fmt.Errorf("keeping the graphs: %w", explainFull(err))
+		return fmt.Errorf("keeping the graphs: %w", err)
 	}
 	graphs := map[string]*onnx.Graph{"training_model.onnx": t.graphs.Training, "eval_model.onnx": t.graphs.Eval, "optimizer_model.onnx": t.graphs.Optimizer}
 	for name, g := range graphs {
@@ -241,7 +241,7 @@ func (t *trainer) keepArtifacts(m *Model) error {
 			return err
 		}
 	}
-	return explainFull(m.Document.WriteFile(t.run.Artifact(sourceArtifact)))
+	return m.Document.WriteFile(t.run.Artifact(sourceArtifact))
 }
 
 // sourceArtifact is the user's own graph, or a checkpoint's conversion, as it
@@ -391,7 +391,12 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 	var before *Metrics
 	if t.checker != nil {
 		var each []*Judged
-		if before, each, err = t.validate(ctx); err == nil {
+		before, each, err = t.validate(ctx)
+		if bad := (*NotFiniteError)(nil); errors.As(err, &bad) {
+			bad.Found += onPictures(bad.Pictures)
+			bad.Advice = "the model itself gives no numbers; check its weights and how pictures are prepared"
+		}
+		if err == nil {
 			err = t.constantMaps(before.ConstantMaps, before.Pictures)
 		}
 		if err == nil {

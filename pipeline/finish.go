@@ -36,7 +36,8 @@ func (t *trainer) finish(ctx context.Context, before *Metrics) (*FinetuneResult,
 	found := &Results{BestEpoch: result.BestEpoch, Before: before, Skipped: len(t.skipped)}
 	if t.checker != nil {
 		var each []*Judged
-		if result.After, each, err = t.validate(ctx); err != nil {
+		result.After, each, err = t.validate(ctx)
+		if bad := (*NotFiniteError)(nil); err != nil && !(errors.As(err, &bad) && t.cfg.OnNaN != "stop") { // which has gone on with such
 			return nil, err
 		}
 		found.After = result.After

@@ -52,7 +52,7 @@ func lockFolder(dir string) (*folderLock, error) {
 	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
-		return nil, fmt.Errorf("locking %s: %w", dir, explainFull(err))
+		return nil, fmt.Errorf("locking %s: %w", dir, err)
 	}
 	err = flock(f)
 	switch {
@@ -76,7 +76,7 @@ func lockFolder(dir string) (*folderLock, error) {
 		return lockFolder(dir)
 	}
 	if err := l.sign(); err != nil {
-		return nil, errors.Join(fmt.Errorf("locking %s: %w", dir, explainFull(err)), l.release())
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", dir, err), l.release())
 	}
 	return l, nil
 }

@@ -59,6 +59,11 @@ type EpochRecord struct {
 	Validation     *Metrics `json:"validation,omitempty"` // nil where nothing is held out
 	Best           bool     `json:"best"`                 // the lowest validation loss yet
 	Seconds        float64  `json:"seconds"`
+
+	// Where the loss on held-out pictures is no number.
+	Pictures []string `json:"pictures,omitempty"` // that give none
+	Action   string   `json:"action,omitempty"`   // skip or rollback
+	BackTo   *int     `json:"back_to,omitempty"`  // the global step whose parameters came back
 }
 
 // Metrics are means over held-out pictures.
@@ -78,7 +83,7 @@ type Metrics struct {
 func (r *Run) OpenLog() (*Log, error) {
 	f, err := os.OpenFile(r.Path(logName), os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
-		return nil, fmt.Errorf("opening the log: %w", explainFull(err))
+		return nil, fmt.Errorf("opening the log: %w", err)
 	}
 	end, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -97,7 +102,7 @@ func (l *Log) Append(record any) error {
 	}
 	line = append(line, '\n')
 	if _, err := l.f.WriteAt(line, l.offset); err != nil {
-		return errors.Join(fmt.Errorf("writing the log %s: %w", l.f.Name(), explainFull(err)), l.f.Truncate(l.offset))
+		return errors.Join(fmt.Errorf("writing the log %s: %w", l.f.Name(), err), l.f.Truncate(l.offset))
 	}
 	l.offset += int64(len(line))
 	return nil
@@ -107,7 +112,7 @@ func (l *Log) Append(record any) error {
 // a checkpoint's state.
 func (l *Log) Mark() (int64, error) {
 	if err := l.f.Sync(); err != nil {
-		return 0, fmt.Errorf("writing the log %s: %w", l.f.Name(), explainFull(err))
+		return 0, fmt.Errorf("writing the log %s: %w", l.f.Name(), err)
 	}
 	return l.offset, nil
 }

@@ -264,7 +264,7 @@ func (j *maskJob) doubt(drawn *sketch, p *picture.RGB, r *MaskRecord) string {
 func (j *maskJob) write(name string, mask []bool, p *picture.RGB) error {
 	path := filepath.Join(j.opt.Output, filepath.FromSlash(name))
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return fmt.Errorf("writing %s: %w", path, explainFull(err))
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	gray := picture.NewGray(p.W, p.H)
 	for i, in := range mask {
@@ -272,7 +272,7 @@ func (j *maskJob) write(name string, mask []bool, p *picture.RGB) error {
 			gray.Pix[i] = 1
 		}
 	}
-	return explainFull(gray.SavePNG(path))
+	return gray.SavePNG(path)
 }
 
 // summary counts the records of the pictures, also those of an earlier run.

@@ -183,7 +183,7 @@ func readMaskLog(dir string, s maskSettings, force bool) (*maskLog, error) {
 		return nil, err
 	}
 	if l.f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666); err != nil {
-		return nil, explainFull(err)
+		return nil, err
 	}
 	err = l.f.Truncate(int64(whole))
 	if err == nil {
@@ -194,7 +194,7 @@ func readMaskLog(dir string, s maskSettings, force bool) (*maskLog, error) {
 	}
 	if err != nil {
 		l.f.Close()
-		return nil, fmt.Errorf("writing %s: %w", path, explainFull(err))
+		return nil, fmt.Errorf("writing %s: %w", path, err)
 	}
 	return l, nil
 }
@@ -300,7 +300,7 @@ func (l *maskLog) add(r MaskRecord) error {
 	defer l.mu.Unlock()
 	l.records[r.File] = r
 	if err := l.line(r); err != nil {
-		return fmt.Errorf("writing %s: %w", l.f.Name(), explainFull(err))
+		return fmt.Errorf("writing %s: %w", l.f.Name(), err)
 	}
 	return nil
 }

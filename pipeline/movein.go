@@ -1,13 +1,17 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/relevit/relevit/onnx"
 )
@@ -16,10 +20,11 @@ import (
 // file, a folder, or a model with its data files, to path. It says which data
 // files could not have their names. Those of other models are not overwritten.
 func arrive(path string, write func(staged string) error) (renamed []string, err error) {
-	temp, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	temp, held, err := stage(path)
 	if err != nil {
 		return nil, err
 	}
+	defer held.Close()
 	defer os.RemoveAll(temp)
 	a := arrival{temp: temp, staged: filepath.Join(temp, filepath.Base(path)), path: path, names: map[string]string{}}
 	if err := write(a.staged); err != nil {
@@ -28,7 +33,11 @@ func arrive(path string, write func(staged string) error) (renamed []string, err
 	if info, statErr := os.Stat(a.staged); statErr == nil && info.IsDir() {
 		err = moveFolder(a.staged, path)
 	} else if err = a.placeData(); err == nil {
-		err = a.placeModel()
+		if err = a.placeModel(); err != nil {
+			for _, now := range a.names {
+				removeIn(filepath.Dir(path), now)
+			}
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -40,6 +49,40 @@ func arrive(path string, write func(staged string) error) (renamed []string, err
 	}
 	slices.Sort(renamed)
 	return renamed, syncFolder(filepath.Dir(path))
+}
+
+// stage makes the temporary folder for path, and removes those of processes that
+// were killed. A folder is locked for as long as its process lives, so that none
+// at work is taken; where the file system has no locks, all stay.
+func stage(path string) (temp string, held *os.File, err error) {
+	folder, base := filepath.Dir(path), filepath.Base(path)
+	ours := regexp.MustCompile(`^\.` + regexp.QuoteMeta(base) + `\.[0-9]+\.tmp$`)
+	entries, _ := os.ReadDir(folder) // of one that can't be read, writing tells
+	for _, e := range entries {
+		if left := filepath.Join(folder, e.Name()); e.IsDir() && ours.MatchString(e.Name()) {
+			if f, err := os.Open(left); err == nil {
+				if flock(f) == nil {
+					os.RemoveAll(left)
+				}
+				f.Close()
+			}
+		}
+	}
+	for range 100 { // another process may take a new folder for left before it is locked
+		if temp, err = os.MkdirTemp(folder, "."+base+".*.tmp"); err != nil {
+			return "", nil, err
+		}
+		if held, err = os.Open(temp); err != nil {
+			continue
+		}
+		if err = flock(held); !errors.Is(err, unix.EWOULDBLOCK) {
+			if _, err = os.Stat(temp); err == nil {
+				return temp, held, nil
+			}
+		}
+		held.Close()
+	}
+	return "", nil, err
 }
 
 // arrival is a model on its way. It takes its place by one rename: before that,
@@ -188,8 +231,11 @@ func removeIn(folder, name string) {
 // moveFolder moves a folder to a path where there is none, an empty one, or one
 // whose files of the same names are to be overwritten.
 func moveFolder(staged, path string) error {
-	if err := os.Remove(path); err == nil || os.IsNotExist(err) {
+	switch err := os.Remove(path); {
+	case err == nil, errors.Is(err, fs.ErrNotExist):
 		return os.Rename(staged, path)
+	case !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST):
+		return err
 	}
 	entries, err := os.ReadDir(staged)
 	if err != nil {

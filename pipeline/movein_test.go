@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -128,5 +129,35 @@ func TestReplacingAModelLeavesOtherFilesAlone(t *testing.T) {
 		if got := constantOf(t, path); got != 2 {
 			t.Errorf("the model holds %v", got)
 		}
+	}
+}
+
+// TestLeftoversOfKilledProcessesAreRemoved has temporary folders of a process
+// that is no more, of one at work, and of others.
+func TestLeftoversOfKilledProcessesAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".x.onnx.123.tmp", ".x.onnx.45.tmp", ".x.onnx.67.tmp", ".x.onnx.tmp", ".y.onnx.123.tmp", ".xyonnx.123.tmp"} {
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, name), 0o777), os.WriteFile(filepath.Join(dir, name, "x.onnx"), []byte("half"), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	working, err := os.Open(filepath.Join(dir, ".x.onnx.67.tmp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer working.Close()
+	if err := flock(working); err != nil {
+		t.Skipf("needs a file system with locks: %v", err)
+	}
+	if _, err := arrive(filepath.Join(dir, "x.onnx"), func(staged string) error { return os.WriteFile(staged, []byte("whole"), 0o666) }); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if want := []string{".x.onnx.67.tmp", ".x.onnx.tmp", ".xyonnx.123.tmp", ".y.onnx.123.tmp", "x.onnx"}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("there are %v (%v), want %v", names, err, want)
 	}
 }

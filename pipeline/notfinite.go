@@ -42,10 +42,10 @@ func (t *trainer) notFinite(e *NotFiniteError, batch *dataset.Batch) error {
 		e.Pictures = append(e.Pictures, t.train[i].ImagePath)
 	}
 	if t.cfg.OnNaN == "stop" {
-		return t.stopAt(e, "begin another run with a lower lr or --on-nan skip, or check the model and the masks")
+		return t.stopAt(e, beforeStep, orSkip)
 	}
 	if t.state.NotFinite+1 >= t.cfg.NaNLimit {
-		return t.stopAt(e, fmt.Sprintf("it is step %d in a row without one (nan_limit); lower lr, or check the model and the masks", t.state.NotFinite+1))
+		return t.stopAt(e, beforeStep, fmt.Sprintf("it is step %d in a row without one (nan_limit); lower lr, or check the model and the masks", t.state.NotFinite+1))
 	}
 	record := NotFiniteRecord{Kind: "not_finite", Epoch: e.Record.Epoch, Step: e.Record.Step, GlobalStep: e.Record.GlobalStep,
 		Found: e.Found, Pictures: e.Pictures, Action: t.cfg.OnNaN}
@@ -55,10 +55,7 @@ func (t *trainer) notFinite(e *NotFiniteError, batch *dataset.Batch) error {
 		if err != nil {
 			return errors.Join(e, err)
 		}
-		t.load(c)
-		// The update counter goes back with AdamW's moments; the place in the data
-		// doesn't.
-		t.state.Undone = t.state.GlobalStep - (c.State.GlobalStep - c.State.Undone)
+		t.goBack(c)
 		record.BackTo = &c.State.GlobalStep
 		left = fmt.Sprintf("the parameters are again those after %d steps", c.State.GlobalStep)
 	} else if err := t.checkWeights(); err != nil {
@@ -80,10 +77,56 @@ func (t *trainer) notFinite(e *NotFiniteError, batch *dataset.Batch) error {
 	return nil
 }
 
+// goBack takes the parameters of a checkpoint. The update counter goes back with
+// AdamW's moments; the place in the data doesn't.
+func (t *trainer) goBack(c *Checkpoint) {
+	t.load(c)
+	t.state.Undone = t.state.GlobalStep - (c.State.GlobalStep - c.State.Undone)
+}
+
+// heldOutNotFinite does what the configuration says about an epoch after which
+// the held-out pictures gave no number: such an epoch is never the best one, and
+// rollback goes on from the best before it.
+func (t *trainer) heldOutNotFinite(e *NotFiniteError, record *EpochRecord) error {
+	const present = "the parameters are saved in"
+	n := t.state.NotFiniteEpochs + 1
+	switch {
+	case t.cfg.OnNaN == "stop" && len(e.Pictures) == len(t.validation): // nothing is worth saving
+		return e
+	case t.cfg.OnNaN == "stop":
+		return t.stopAt(e, present, orSkip)
+	case n >= t.cfg.NaNLimit:
+		return t.stopAt(e, present, fmt.Sprintf("it is epoch %d in a row without one (nan_limit); lower lr, or check the model and the masks", n))
+	}
+	record.Pictures, record.Action = e.Pictures, t.cfg.OnNaN
+	then := "the epoch can't be the best"
+	if t.cfg.OnNaN == "rollback" {
+		c, err := t.run.LoadCheckpoint(Best)
+		if errors.Is(err, ErrNoCheckpoint) {
+			return t.stopAt(e, present, "no epoch has given one, to go back to; begin another run with a lower lr or --on-nan skip, or check the model and the masks")
+		}
+		if err != nil {
+			return errors.Join(e, err)
+		}
+		t.goBack(c)
+		record.BackTo = &c.State.GlobalStep
+		then = fmt.Sprintf("the parameters are again those after %d steps", c.State.GlobalStep)
+	}
+	t.state.NotFiniteEpochs = n
+	t.warn(e.Found + onPictures(e.Pictures) + "; " + then)
+	return nil
+}
+
+// What can be done about a run that has stopped.
+const (
+	beforeStep = "the parameters before this step are saved in"
+	orSkip     = "begin another run with a lower lr or --on-nan skip, or check the model and the masks"
+)
+
 // stopAt saves the parameters if they are still good, and says so.
-func (t *trainer) stopAt(e *NotFiniteError, advice string) error {
+func (t *trainer) stopAt(e *NotFiniteError, saved, advice string) error {
 	e.Found += onPictures(e.Pictures)
-	e.Advice = fmt.Sprintf("the parameters before this step are saved in %s; %s", t.run.Path(checkpoints, Last), advice)
+	e.Advice = fmt.Sprintf("%s %s; %s", saved, t.run.Path(checkpoints, Last), advice)
 	err := t.save(Last)
 	if bad := (*NotFiniteError)(nil); errors.As(err, &bad) {
 		e.Advice = lowerRate
@@ -94,6 +137,9 @@ func (t *trainer) stopAt(e *NotFiniteError, advice string) error {
 
 // onPictures names a batch's pictures, as many as a line can take.
 func onPictures(paths []string) string {
+	if len(paths) == 0 { // the sum alone is too large
+		return ""
+	}
 	const most = 16
 	more := ""
 	if len(paths) > most {

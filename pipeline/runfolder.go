@@ -83,7 +83,7 @@ func (r *Run) create() error {
 		r.made = append(r.made, dir)
 	}
 	if err := os.MkdirAll(r.Dir, 0o777); err != nil {
-		return explainFull(err)
+		return err
 	}
 	if r.lock, err = lockFolder(r.Dir); err != nil {
 		if held := (*LockedError)(nil); !errors.As(err, &held) { // the disk is full
@@ -104,7 +104,7 @@ func (r *Run) create() error {
 	r.fresh = true
 	for _, name := range runFolders {
 		if err := os.MkdirAll(r.Path(name), 0o777); err != nil {
-			return explainFull(err)
+			return err
 		}
 	}
 	return WriteFile(r.Path(configName), func(w io.Writer) error {

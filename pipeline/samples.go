@@ -120,7 +120,7 @@ func (t *trainer) sheets(ctx context.Context, pictures []HeldOut) ([]SampleFile,
 			return nil, err
 		}
 		if err := sheet.SavePNG(t.run.Sample(row.File)); err != nil {
-			return nil, explainFull(err)
+			return nil, err
 		}
 		out = append(out, row.SampleFile)
 	}

@@ -119,7 +119,7 @@ func openOrCreateBatch(opt BatchOptions) (b *Batch, fresh bool, err error) {
 			return nil, false, err
 		}
 		if err := os.MkdirAll(opt.Dir, 0o777); err != nil {
-			return nil, false, fmt.Errorf("making the batch's folder: %w", explainFull(err))
+			return nil, false, fmt.Errorf("making the batch's folder: %w", err)
 		}
 	}
 	lock, err := lockFolder(opt.Dir)
@@ -223,7 +223,8 @@ func (b *Batch) run(ctx context.Context, opt BatchOptions) (*BatchError, error) 
 			if err != nil {
 				return nil, err
 			}
-			if results != nil {
+			// The report comes last.
+			if _, err := os.Stat(run.Report()); err == nil && results != nil {
 				tell(BatchRun{Skipped: true})
 				continue
 			}

@@ -209,6 +209,11 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 		Share: s.Share / Number(s.shared), Seconds: s.Seconds}
 	if t.checker != nil {
 		metrics, _, err := t.validate(ctx)
+		if bad := (*NotFiniteError)(nil); errors.As(err, &bad) {
+			err = t.heldOutNotFinite(bad, &record)
+		} else if err == nil {
+			t.state.NotFiniteEpochs = 0
+		}
 		if err != nil {
 			return err
 		}
@@ -235,7 +240,7 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 			return err
 		}
 	}
-	if every := t.cfg.Checkpoint.EveryEpochs; every > 0 && t.state.Epoch%every == 0 {
+	if every := t.cfg.Checkpoint.EveryEpochs; every > 0 && t.state.Epoch%every == 0 || record.BackTo != nil {
 		if err := t.save(Last); err != nil {
 			return err
 		}
@@ -247,8 +252,8 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 }
 
 // validate evaluates the held-out pictures with the present parameters, and says
-// what it found of each. A loss that is no number would choose no best
-// checkpoint: that is an error.
+// what it found of each. With a loss that is no number, what it found comes with
+// a *NotFiniteError.
 func (t *trainer) validate(ctx context.Context) (*Metrics, []*Judged, error) {
 	var sum tally
 	each := make([]*Judged, len(t.validation))
@@ -266,10 +271,12 @@ func (t *trainer) validate(ctx context.Context) (*Metrics, []*Judged, error) {
 	m := sum.metrics()
 	if loss := float64(m.Loss); math.IsNaN(loss) || math.IsInf(loss, 0) {
 		e := &NotFiniteError{Found: fmt.Sprintf("the loss on the held-out pictures is %v after %d steps", loss, t.state.GlobalStep), Advice: lowerRate}
-		if t.state.GlobalStep == 0 {
-			e.Advice = "the model itself gives no numbers; check its weights and how pictures are prepared"
+		for i, j := range each {
+			if j != nil && !finite([]float32{float32(j.Loss)}) {
+				e.Pictures = append(e.Pictures, t.validation[i].ImagePath)
+			}
 		}
-		return nil, nil, e
+		return m, each, e
 	}
 	return m, each, nil
 }

@@ -110,7 +110,18 @@ func TestCheckReadsBatchesAndModels(t *testing.T) {
 			t.Errorf("%s: exit code %d, %+v", spoilt, code, c.Faults)
 		}
 	}
-	if out, _ := relevit(work, "check", "data").CombinedOutput(); !bytes.Contains(out, []byte("the folder has no file of weights")) {
-		t.Errorf("a folder of pictures: %s", out)
+	damaged := relevit(work, "check", "m.onnx")
+	out, _ := damaged.CombinedOutput()
+	isOnPage(t, string(out), damaged.ProcessState.ExitCode())
+	if err := os.Mkdir(filepath.Join(work, "empty"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"data", "empty"} {
+		cmd := relevit(work, "check", folder)
+		out, _ := cmd.CombinedOutput()
+		want := "relevit: " + folder + ": the folder holds nothing that can be checked; expected a run (config.yaml), a batch of runs (batch.yaml) or a file of weights; give "
+		if cmd.ProcessState.ExitCode() != badInput || !strings.HasPrefix(string(out), want) || bytes.Count(out, []byte("\n")) != 1 {
+			t.Errorf("a folder of none: %v\n%s", cmd.ProcessState, out)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -27,20 +28,14 @@ func TestSecondInterruptWhileTrainingLeavesARunToResume(t *testing.T) {
 	mustRun(t, work, args(whole)...)
 	before := map[string]bool{}
 	for _, lines := range []int{3, 12, 25} {
-		cmd := relevit(work, args(run)...)
-		cmd.Stderr = io.Discard
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		waitFor(t, &watched{dir: run}, lines)
-		cmd.Process.Signal(os.Interrupt)
-		time.Sleep(2 * time.Millisecond)
-		cmd.Process.Signal(os.Interrupt)
-		began := time.Now()
-		cmd.Wait()
+		cmd := struck(t, func() *exec.Cmd { return relevit(work, args(run)...) }, run, run, lines, func(cmd *exec.Cmd) {
+			cmd.Process.Signal(os.Interrupt)
+			time.Sleep(2 * time.Millisecond)
+			cmd.Process.Signal(os.Interrupt)
+		})
 		status := cmd.ProcessState.Sys().(syscall.WaitStatus)
-		if took := time.Since(began); took > 5*time.Second || status.Signal() != syscall.SIGINT && status.ExitStatus() != interrupted {
-			t.Errorf("it ended after %v with %v", took, cmd.ProcessState)
+		if status.Signal() != syscall.SIGINT && status.ExitStatus() != interrupted {
+			t.Errorf("it ended with %v", cmd.ProcessState)
 		}
 		checkCheckpoints(t, run, before)
 	}
@@ -74,34 +69,20 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 func TestClosedTerminalSavesTheRun(t *testing.T) {
 	tried(t, "the terminal is closed", 1)
 	work := newWorkplace(t)
-	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skipf("needs a terminal: %v", err)
-	}
-	defer screen.Close()
-	var number int
-	if err = unix.IoctlSetPointerInt(int(screen.Fd()), unix.TIOCSPTLCK, 0); err == nil {
-		number, err = unix.IoctlGetInt(int(screen.Fd()), unix.TIOCGPTN)
-	}
-	if err != nil {
-		t.Skipf("needs a terminal: %v", err)
-	}
-	terminal, err := os.OpenFile(fmt.Sprint("/dev/pts/", number), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("needs a terminal: %v", err)
-	}
 	run := filepath.Join(work, "run")
-	cmd := relevit(work, "--threads", "1", "finetune", "-c", "c.yaml", "--set", "checkpoint.every_steps=0", "-o", run)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	err = cmd.Start()
-	terminal.Close()
-	if err != nil {
-		t.Fatal(err)
+	var screen *os.File
+	begin := func() *exec.Cmd {
+		var terminal *os.File
+		screen, terminal = newTerminal(t)
+		cmd := relevit(work, "--threads", "1", "finetune", "-c", "c.yaml", "--set", "checkpoint.every_steps=0", "-o", run)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		return cmd
 	}
-	waitFor(t, &watched{dir: run}, 5)
-	screen.Close()
-	cmd.Wait()
+	cmd := struck(t, begin, run, run, 5, func(cmd *exec.Cmd) {
+		cmd.Stdin.(*os.File).Close()
+		screen.Close()
+	})
 	if code := cmd.ProcessState.ExitCode(); code != interrupted {
 		t.Errorf("it ended with %v, want exit code %d", cmd.ProcessState, interrupted)
 	}
@@ -109,6 +90,27 @@ func TestClosedTerminalSavesTheRun(t *testing.T) {
 	if offset := fmt.Sprintf(`"log_offset": %d,`, len(read(t, run, "log.jsonl"))); !bytes.Contains(mark, []byte(offset)) {
 		t.Errorf("the checkpoint is not of the log's end, %s\n%s", offset, mark)
 	}
+}
+
+// newTerminal makes a terminal, and what it is seen on.
+func newTerminal(t *testing.T) (screen, terminal *os.File) {
+	t.Helper()
+	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("needs a terminal: %v", err)
+	}
+	var number int
+	if err = unix.IoctlSetPointerInt(int(screen.Fd()), unix.TIOCSPTLCK, 0); err == nil {
+		number, err = unix.IoctlGetInt(int(screen.Fd()), unix.TIOCGPTN)
+	}
+	if err == nil {
+		terminal, err = os.OpenFile(fmt.Sprint("/dev/pts/", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	}
+	if err != nil {
+		screen.Close()
+		t.Skipf("needs a terminal: %v", err)
+	}
+	return screen, terminal
 }
 
 // TestClosedPipes has nobody read what a command says: messages are dropped and
@@ -150,6 +152,7 @@ func TestResultThatCannotBePrintedIsAnError(t *testing.T) {
 	}
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
+		untried.Store("/dev/full")
 		t.Skip(err)
 	}
 	defer full.Close()
@@ -158,7 +161,7 @@ func TestResultThatCannotBePrintedIsAnError(t *testing.T) {
 		var said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = full, &said
 		cmd.Run()
-		if code := cmd.ProcessState.ExitCode(); code == done || strings.Count(said.String(), "\n") != 1 || !strings.HasPrefix(said.String(), "relevit: ") {
+		if code := cmd.ProcessState.ExitCode(); code == done || strings.Count(said.String(), "relevit: ") != 1 || !strings.HasPrefix(said.String(), "relevit: ") {
 			t.Errorf("%v: exit code %d; it said\n%s", args, code, &said)
 		}
 		if args[0] != "--json" {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/gradients"
@@ -127,8 +128,41 @@ func exitCode(err error) int {
 		return usage
 	case errors.As(err, &own):
 		return own.ExitCode()
-	case errors.As(err, &input), errors.As(err, &format), errors.As(err, &refused), errors.As(err, &raise), errors.As(err, &rule):
+	case errors.As(err, &input), errors.As(err, &format), errors.As(err, &refused), errors.As(err, &raise), errors.As(err, &rule), unreadable(err):
 		return badInput
 	}
 	return failed
+}
+
+// diskAdvice says what to do where it is the disk that fails. Some errors keep
+// only the text of the system's.
+func diskAdvice(err error) string {
+	is := func(errno syscall.Errno) bool {
+		return errors.Is(err, errno) || strings.Contains(err.Error(), errno.Error())
+	}
+	advice := ""
+	switch {
+	case is(syscall.ENOSPC), is(syscall.EDQUOT):
+		advice = "free some space there"
+	case is(syscall.EROFS):
+		advice = "write into another folder, or mount it for writing"
+	case is(syscall.EIO):
+		advice = "the disk, or the way to it, fails: see the system's log, and use another"
+	default:
+		return ""
+	}
+	return ": " + advice + "; what was written before is intact"
+}
+
+// unreadable reports whether a disk failed while a file was read that is there.
+func unreadable(err error) bool {
+	var at *fs.PathError
+	if !errors.As(err, &at) || !errors.Is(at, syscall.EIO) {
+		return false
+	}
+	if at.Op == "open" {
+		_, err := os.Lstat(at.Path)
+		return err == nil
+	}
+	return at.Op == "read" || at.Op == "readdirent"
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -38,7 +39,7 @@ func exportCommand() *cli.Command {
 		Flags: append(append(checkpointFlags(), findFlags()...),
 			outputFlag("write the model to `FILE`, with --format hf a folder"), forceFlag(),
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT` onnx, safetensors, pth or hf; left out, the suffix of FILE tells"},
-			&cli.StringFlag{Name: "checkpoint", Usage: "take the run's `CHECKPOINT` best or last; left out: the best if there is one"},
+			&cli.StringFlag{Name: "checkpoint", Usage: "take the run's `CHECKPOINT` best or last, or one kept before, as last.1; left out: the best if there is one"},
 			&cli.StringFlag{Name: "blend", Usage: "share `W` of the finetuned weights, 0 to 1, or several, by commas"},
 			&cli.StringFlag{Name: "blend-with", Usage: "the `ORIGINAL` to blend MODEL with; a run knows its own"},
 			&cli.BoolFlag{Name: "with-relevance", Usage: "add the relevance map of the predicted, or of a given, class as an output"},
@@ -67,13 +68,16 @@ func (c *call) data() string {
 	return pipeline.DataInside
 }
 
+// isCheckpoint matches the names of a run's checkpoints.
+var isCheckpoint = regexp.MustCompile(`^(best|last)(\.[1-9][0-9]*)?$`)
+
 // exportOptions reads export's flags.
 func (c *call) exportOptions() (pipeline.ExportOptions, error) {
 	opt := pipeline.ExportOptions{Format: c.String("format"), Checkpoint: c.String("checkpoint"), Force: c.Bool("force"), Version: version(),
 		BlendWith: c.String("blend-with"), Precision: c.String("precision"), KeepIO: c.Bool("keep-io-fp32"), Opset: c.Int64("opset"),
 		Data: c.data(), WithRelevance: c.Bool("with-relevance")}
-	if which := opt.Checkpoint; which != "" && which != pipeline.Best && which != pipeline.Last {
-		return opt, usagef("--checkpoint %s: expected %s or %s", which, pipeline.Best, pipeline.Last)
+	if which := opt.Checkpoint; which != "" && !isCheckpoint.MatchString(which) {
+		return opt, usagef("--checkpoint %s: expected %s or %s, or one kept before such, as last.1", which, pipeline.Best, pipeline.Last)
 	}
 	if text := c.String("batch"); text == "dynamic" {
 		opt.Batch = pipeline.DynamicBatch

@@ -19,9 +19,10 @@ import (
 )
 
 // What refusing a file may take. Processor time stands for time: the tests of
-// other packages run beside this one.
+// other packages run beside this one. The worst takes 0.75 s where this was
+// written; other machines may be slower.
 const (
-	mostTime   = time.Second
+	mostTime   = 5 * time.Second
 	mostMemory = 100 << 20 // bytes
 )
 
@@ -32,6 +33,10 @@ const peakVariable = "RELEVIT_PEAK"
 // mainUnderTest is main, writes the peak of its memory where it is asked to, and
 // exits with a code of its own where a command leaves a goroutine behind.
 func mainUnderTest() {
+	if err := askAboutFiles(); err != nil {
+		fmt.Fprintln(os.Stderr, "relevit:", err)
+		os.Exit(98)
+	}
 	code := run(os.Args, os.Stdout, messages())
 	if err := goleak.Find(); err != nil {
 		fmt.Fprintln(os.Stderr, "relevit:", err)
@@ -61,7 +66,7 @@ func peakOf(path string) (int64, error) {
 // TestHostileFilesEndInOneErrorQuickly gives every command that reads a kind of
 // file the files that are made to run something, to reach out of their folder,
 // to take all memory or time, or that are broken: each is refused by one line,
-// exit code 3, within a second and 100 MB, and leaves nothing behind. None but
+// exit code 3, within seconds and 100 MB, and leaves nothing behind. None but
 // finetune, which knows a model's classes from its session, needs ONNX Runtime.
 func TestHostileFilesEndInOneErrorQuickly(t *testing.T) {
 	_, missing := ort.Locate("")
@@ -131,7 +136,7 @@ func runWithin(t *testing.T, dir string, args []string, code int) (stdout, stder
 	cmd := relevit(dir, args...)
 	cmd.Stdout, cmd.Stderr = &out, &said
 	cmd.Env = append(os.Environ(), peakVariable+"="+peak)
-	patience := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	patience := time.AfterFunc(patience, func() { cmd.Process.Kill() })
 	cmd.Run()
 	patience.Stop()
 	if got := cmd.ProcessState.ExitCode(); got != code {

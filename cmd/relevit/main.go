@@ -34,7 +34,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return code
 	}
-	message := strings.TrimSpace(err.Error())
+	message := strings.TrimSpace(err.Error()) + diskAdvice(err)
 	if printed := (*printedError)(nil); asJSON && errors.As(err, &printed) {
 		return code
 	}

@@ -16,6 +16,7 @@ import (
 // resident memory of runs of two models. An estimate too low
 // by half would let runs be killed, one too high by half refuse runs that fit.
 func TestMemoryIsEstimatedBeforeTraining(t *testing.T) {
+	tried(t, "too little memory, estimated before the run", 2)
 	if _, err := ort.Locate(""); err != nil {
 		t.Skipf("needs ONNX Runtime: %v", err)
 	}

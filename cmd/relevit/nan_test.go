@@ -39,29 +39,48 @@ func dazzled(g *onnx.Graph) {
 // dazzledWorkplace is a workplace with such a model, in which one of the
 // pictures to train on is white: it comes once in every epoch of six steps.
 func dazzledWorkplace(t *testing.T) (work, white string) {
+	work = dazzledModel(t)
+	white = firstOf(t, work, "train.csv")
+	whiten(t, white)
+	return work, white
+}
+
+// dazzledModel makes a workplace with such a model.
+func dazzledModel(t *testing.T) (work string) {
+	t.Helper()
 	work = newWorkplace(t)
 	config := bytes.ReplaceAll(read(t, work, "c.yaml"), []byte("labels: top1, "), nil)
 	if err := errors.Join(graph(dazzled)(work), os.WriteFile(filepath.Join(work, "c.yaml"), config, 0o666)); err != nil {
 		t.Fatal(err)
 	}
+	return work
+}
+
+// firstOf is the first picture of a split.
+func firstOf(t *testing.T, work, split string) string {
+	t.Helper()
 	mustRun(t, work, "finetune", "-c", "c.yaml", "--set", "steps=1", "-o", "look")
-	rows, err := csv.NewReader(bytes.NewReader(read(t, work, "look", "splits", "train.csv"))).ReadAll()
+	rows, err := csv.NewReader(bytes.NewReader(read(t, work, "look", "splits", split))).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
-	white = rows[1][slices.Index(rows[0], "image")]
-	if !filepath.IsAbs(white) {
-		white = filepath.Join(work, "look", "splits", white)
+	path := rows[1][slices.Index(rows[0], "image")]
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(work, "look", "splits", path)
 	}
+	return path
+}
+
+func whiten(t *testing.T, path string) {
+	t.Helper()
 	picture := image.NewRGBA(image.Rect(0, 0, 40, 40))
 	for i := range picture.Pix {
 		picture.Pix[i] = 255
 	}
 	var file bytes.Buffer
-	if err := errors.Join(png.Encode(&file, picture), os.WriteFile(white, file.Bytes(), 0o666)); err != nil {
+	if err := errors.Join(png.Encode(&file, picture), os.WriteFile(path, file.Bytes(), 0o666)); err != nil {
 		t.Fatal(err)
 	}
-	return work, white
 }
 
 // withoutNumber reads of which steps a run's log says that they gave no number.

@@ -3,11 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +42,7 @@ func TestKilledBatchEndsAsAnUninterruptedOne(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills processes for seconds")
 	}
+	tried(t, "SIGKILL and SIGINT while a batch works", 2)
 	work := newWorkplace(t)
 	for i, name := range []string{"a", "b", "c"} {
 		config := bytes.ReplaceAll(read(t, work, "c.yaml"), []byte("steps: 44"), fmt.Appendf(nil, "steps: 16, seed: %d", i))
@@ -56,22 +56,21 @@ func TestKilledBatchEndsAsAnUninterruptedOne(t *testing.T) {
 	}
 	mustRun(t, work, args(whole)...)
 
-	cmd := relevit(work, args(killed)...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, &watched{dir: filepath.Join(killed, "b")}, 7)
-	if err := errors.Join(cmd.Process.Signal(syscall.SIGKILL)); err != nil {
-		t.Fatal(err)
-	}
-	cmd.Wait()
+	struck(t, func() *exec.Cmd { return relevit(work, args(killed)...) }, killed, filepath.Join(killed, "b"), 7, func(cmd *exec.Cmd) { cmd.Process.Kill() })
 	if (&watched{dir: killed}).has("c") || (&watched{dir: killed}).has("compare.json") {
 		t.Fatal("it was not killed in its second run")
 	}
 	finished := modified(t, killed, "a", "results.json")
 
 	resume := []string{"--threads", "1", "finetune", "--resume", "-o", killed}
-	code, said := signalAt(t, work, resume, filepath.Join(killed, "c"), 5, os.Interrupt)
+	var heard bytes.Buffer
+	cmd := struck(t, func() *exec.Cmd {
+		heard.Reset()
+		cmd := relevit(work, resume...)
+		cmd.Stderr = &heard
+		return cmd
+	}, killed, filepath.Join(killed, "c"), 5, func(cmd *exec.Cmd) { cmd.Process.Signal(os.Interrupt) })
+	code, said := cmd.ProcessState.ExitCode(), heard.Bytes()
 	if code != interrupted || !bytes.Contains(said, []byte("Run 1 of 3, a, is finished")) || !bytes.Contains(said, []byte("--resume")) || (&watched{dir: killed}).has("compare.json") {
 		t.Fatalf("interrupted in its third run: exit code %d, it said\n%s", code, said)
 	}
@@ -87,16 +86,6 @@ func TestKilledBatchEndsAsAnUninterruptedOne(t *testing.T) {
 	}
 	if !bytes.Equal(read(t, whole, "batch.yaml"), read(t, killed, "batch.yaml")) {
 		t.Error("batch.yaml differs")
-	}
-}
-
-// waitFor waits until a run's log has so many lines.
-func waitFor(t *testing.T, w *watched, lines int) {
-	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); w.logged() < lines; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the log in %s has %d lines", w.dir, w.logged())
-		}
 	}
 }
 

@@ -65,6 +65,7 @@ func TestCorruptPictureIsSkippedAndReportedOnce(t *testing.T) {
 // TestDamagedRunIsNotResumed spoils one file of a run after the other. It keeps
 // no checkpoint but the last.
 func TestDamagedRunIsNotResumed(t *testing.T) {
+	tried(t, "a damaged run without another checkpoint", 8)
 	work := newWorkplace(t)
 	mustRun(t, work, "finetune", "-c", "c.yaml", "--set", "steps=3", "--set", "checkpoints.keep=1", "-o", "whole")
 	for _, c := range []struct {
@@ -96,6 +97,7 @@ func TestDamagedRunIsNotResumed(t *testing.T) {
 // ends at the same bits, and export, explain and evaluate take the one before;
 // all say so.
 func TestDamagedCheckpointIsPassedOver(t *testing.T) {
+	tried(t, "a damaged checkpoint", 3)
 	work := newWorkplace(t)
 	mustRun(t, work, "--threads", "1", "finetune", "-c", "c.yaml", "--set", "steps=14", "-o", "whole")
 	if code, said := signalAt(t, work, []string{"--threads", "1", "finetune", "-c", "c.yaml", "--set", "steps=14", "-o", "begun"}, filepath.Join(work, "begun"), 5, os.Interrupt); code != interrupted {
@@ -116,6 +118,13 @@ func TestDamagedCheckpointIsPassedOver(t *testing.T) {
 			t.Errorf("%s: %v, want a warning that says %q:\n%s", c.file, err, c.says, out)
 		}
 		sameRuns(t, filepath.Join(work, "whole"), run)
+	}
+	mustRun(t, work, "export", "whole", "--checkpoint", "last.1", "-o", "before.safetensors")
+	if before, last := read(t, work, "before.safetensors"), read(t, work, "whole/checkpoints/last.1/parameters.safetensors"); !bytes.HasSuffix(before, last[len(last)-1000:]) {
+		t.Error("export --checkpoint last.1 has other parameters")
+	}
+	if out, err := relevit(work, "export", "whole", "--checkpoint", "last.7", "-o", "none.onnx").CombinedOutput(); err == nil || !bytes.Contains(out, []byte("checkpoints/last.7: the run has no such checkpoint")) {
+		t.Errorf("of a checkpoint that isn't there: %v\n%s", err, out)
 	}
 	if err := half("whole/checkpoints/best/parameters.safetensors")(work); err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "relevit" {
 		heed(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	}
-	testscript.Main(m, map[string]func(){"relevit": mainUnderTest})
+	testscript.Main(wholePage{m}, map[string]func(){"relevit": mainUnderTest})
 }
 
 // heed has the commands that tests start get signals that the tests themselves

@@ -35,17 +35,22 @@ func TestRunOutlivesItsPictures(t *testing.T) {
 		run := strings.ReplaceAll(c.name, " ", "-")
 		path := filepath.Join(work, "data", c.file, "star", "00005.png")
 		kept := read(t, path)
-		cmd := relevit(work, args(run)...)
 		var said bytes.Buffer
-		cmd.Stderr = &said
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+		begin := func() *exec.Cmd {
+			said.Reset()
+			if err := errors.Join(os.RemoveAll(path), os.WriteFile(path, kept, 0o666)); err != nil {
+				t.Fatal(err)
+			}
+			cmd := relevit(work, args(run)...)
+			cmd.Stderr = &said
+			return cmd
 		}
-		waitFor(t, &watched{dir: filepath.Join(work, run)}, 8)
-		if err := c.spoil(path); err != nil {
-			t.Fatal(err)
-		}
-		cmd.Wait()
+		folder := filepath.Join(work, run)
+		cmd := struck(t, begin, folder, folder, 8, func(*exec.Cmd) {
+			if err := c.spoil(path); err != nil {
+				t.Fatal(err)
+			}
+		})
 		if code := cmd.ProcessState.ExitCode(); code != badInput || strings.Count(said.String(), "relevit: ") != 1 ||
 			!strings.Contains(said.String(), c.says) || !strings.Contains(said.String(), "star/00005.png") {
 			t.Errorf("%s: exit code %d; it said\n%s", c.name, code, &said)

@@ -181,7 +181,7 @@ func TestArraysOfZerosDontFillTheMemory(t *testing.T) {
 	start := time.Now()
 	err = readAll(b.Bytes())
 	runtime.ReadMemStats(&after)
-	if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; err == nil || mb > 10 || time.Since(start) > time.Second {
+	if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; err == nil || mb > 10 || time.Since(start) > 10*time.Second {
 		t.Errorf("it took %d MB, %v: %v", mb, time.Since(start), err)
 	}
 }

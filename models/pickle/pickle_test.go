@@ -227,7 +227,7 @@ func TestGreedyPicklesAreBounded(t *testing.T) {
 		_, err := Decode(NewReader(strings.NewReader(data), int64(len(data))))
 		took := time.Since(start)
 		runtime.ReadMemStats(&after)
-		if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 200 || took > time.Second {
+		if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 200 || took > 10*time.Second {
 			t.Errorf("%s: %d MB in %v (%v)", name, mb, took, err)
 		}
 		if name != "own item" && name != "frames" && err == nil {

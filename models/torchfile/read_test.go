@@ -219,7 +219,7 @@ func TestSearchingSharedDictsTakesNoTime(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no weights") {
 		t.Errorf("it gives %v", err)
 	}
-	if took, mb := time.Since(start), (after.TotalAlloc-before.TotalAlloc)>>20; took > time.Second || mb > 200 {
+	if took, mb := time.Since(start), (after.TotalAlloc-before.TotalAlloc)>>20; took > 10*time.Second || mb > 200 {
 		t.Errorf("it took %v and %d MB", took, mb)
 	}
 }

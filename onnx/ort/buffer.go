@@ -44,7 +44,7 @@ func NewBuffer(t onnx.DType, shape ...int64) (*Buffer, error) {
 	}
 	mem := allocate(n)
 	if mem == nil {
-		return nil, fmt.Errorf("making buffer %s: no memory for %d bytes", describe(t, shape), n)
+		return nil, &MemoryError{Doing: "making buffer " + describe(t, shape), Bytes: fmt.Sprint(n)}
 	}
 	value, err := api.newTensor(memory, mem, t, shape)
 	if err != nil {

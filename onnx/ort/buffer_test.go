@@ -157,20 +157,24 @@ func TestInterruptArrivesDuringARun(t *testing.T) {
 	interrupts := make(chan os.Signal, 1)
 	signal.Notify(interrupts, os.Interrupt)
 	defer signal.Stop(interrupts)
-	done := make(chan time.Time, 1)
-	go func() {
-		s.Run()
-		done <- time.Now()
-	}()
-	time.Sleep(10 * time.Millisecond)
-	if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
-		t.Fatal(err)
+	var late time.Duration
+	for range 10 { // on a busy machine a run may be over before the signal is sent
+		done := make(chan time.Time, 1)
+		go func() {
+			s.Run()
+			done <- time.Now()
+		}()
+		time.Sleep(10 * time.Millisecond)
+		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		<-interrupts
+		arrived := time.Now()
+		if late = arrived.Sub(<-done); late <= 0 {
+			return
+		}
 	}
-	<-interrupts
-	arrived := time.Now()
-	if end := <-done; end.Before(arrived) {
-		t.Errorf("the signal arrived %v after the run", arrived.Sub(end))
-	}
+	t.Errorf("the signal always arrived after the run, by %v at last", late)
 }
 
 func TestMissingDeviceIsNoSilentFallback(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// MemoryError says that ONNX Runtime found no memory.
+// MemoryError says that no memory is left for ONNX Runtime.
 type MemoryError struct {
 	Doing string // with which graph
 	Bytes string // asked for, empty where it doesn't say
@@ -16,9 +16,9 @@ type MemoryError struct {
 func (e *MemoryError) Error() string {
 	amount := ""
 	if e.Bytes != "" {
-		amount = " for " + e.Bytes + " bytes"
+		amount = " of " + e.Bytes + " bytes"
 	}
-	return fmt.Sprintf("%s: ONNX Runtime found no memory%s: take a smaller batch, or end other programs", e.Doing, amount)
+	return fmt.Sprintf("%s: no memory%s is left for ONNX Runtime: take a smaller batch, or end other programs", e.Doing, amount)
 }
 
 func (e *MemoryError) Unwrap() error { return e.Err }

@@ -22,7 +22,7 @@ func TestRunWithoutMemorySaysSo(t *testing.T) {
 	bind(t, s, map[string]*ort.Buffer{"x": buffer(t, []float32{1}, 1), "shape": buffer(t, []int64{1 << 50}, 1), "max": buffer(t, []float32{0}, 1)})
 	err := s.Run()
 	var e *ort.MemoryError
-	if !errors.As(err, &e) || !strings.Contains(err.Error(), "running the training graph: ONNX Runtime found no memory for 4503599627370496 bytes: take a smaller batch") {
+	if !errors.As(err, &e) || !strings.Contains(err.Error(), "running the training graph: no memory of 4503599627370496 bytes is left for ONNX Runtime: take a smaller batch") {
 		t.Errorf("error %v, want a *MemoryError that says what was run and how much was asked for", err)
 	}
 }

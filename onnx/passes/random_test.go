@@ -22,10 +22,11 @@ var rewritings = []struct {
 	{"Linear", inPlace(Fold, Linear)},
 	{"Patchify", inPlace(Fold, Patchify)},
 	{"Tidy", inPlace(Fold, Tidy)},
-	{"Narrow", inPlace(Fold, func(g *onnx.Graph) error { return Narrow(g) })},
+	{"Narrow", inPlace(Fold, narrowAll)},
+	{"Reassociate", inPlace(Fold, Linear, Reassociate)},
 	{"Broadcast", inPlace(Broadcast)},
 	{"ToFloat32", inPlace(ToFloat32)},
-	{"all", inPlace(Fold, Fuse, func(g *onnx.Graph) error { return Narrow(g) }, Linear, Patchify, Tidy, Broadcast)},
+	{"all", inPlace(Fold, Fuse, narrowAll, Linear, Patchify, Tidy, Reassociate, Broadcast)},
 	{"Prepare", func(g *onnx.Graph) (*onnx.Graph, error) {
 		return Prepare(&onnx.Model{Graph: g, Opsets: []onnx.Opset{{Version: 23}}})
 	}},
@@ -161,4 +162,9 @@ func FuzzPasses(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+func narrowAll(g *onnx.Graph) error {
+	_, err := Narrow(g)
+	return err
 }

@@ -37,8 +37,11 @@ func parseBoxes(r io.Reader, path string) ([]ImageBox, error) {
 	c := csv.NewReader(r)
 	c.ReuseRecord = true
 	header, err := c.Read()
-	if err != nil {
+	switch {
+	case err == io.EOF:
 		return nil, fail(1, "no header line; expected the columns image, xmin, ymin, xmax, ymax")
+	case err != nil:
+		return nil, fail(1, "%v", err)
 	}
 	at := map[string]int{}
 	for i, name := range header {

@@ -95,8 +95,11 @@ func parseCSV(r io.Reader, path string) ([]row, error) {
 	c := csv.NewReader(buffered)
 	c.ReuseRecord = true
 	header, err := c.Read()
-	if err != nil {
+	switch {
+	case err == io.EOF:
 		return nil, fail(1, "no header line; expected the columns image, mask, label")
+	case err != nil:
+		return nil, fail(1, "%v", err)
 	}
 	columns := map[string]int{"image": -1, "mask": -1, "label": -1}
 	for i, name := range header {

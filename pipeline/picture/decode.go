@@ -122,7 +122,10 @@ func use(path, doing string, decode func(data []byte) error) error {
 		return &Error{Path: path, Doing: doing, Err: err}
 	}
 	defer f.Close()
-	if err := checkFile(f, size); err != nil {
+	in := &recording{ReaderAt: f}
+	if err := checkFile(in, size); in.err != nil {
+		return &Error{Path: path, Doing: doing, Err: reason(in.err)}
+	} else if err != nil {
 		return &Error{Path: path, Doing: doing, Err: err, Content: true}
 	}
 	data := make([]byte, size)
@@ -133,6 +136,21 @@ func use(path, doing string, decode func(data []byte) error) error {
 		return &Error{Path: path, Doing: doing, Err: err, Content: true}
 	}
 	return nil
+}
+
+// recording keeps the error of a file that can't be read, which decoders take for
+// its end.
+type recording struct {
+	io.ReaderAt
+	err error
+}
+
+func (r *recording) ReadAt(p []byte, at int64) (int, error) {
+	n, err := r.ReaderAt.ReadAt(p, at)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
 }
 
 func openFile(path string) (f *os.File, size int64, err error) {
