@@ -11,7 +11,7 @@ BUILD := -trimpath
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: build reproducible sbom demo test race faults e2e bench lint runtime demo-model fuzz clean help
+.PHONY: build reproducible sbom demo test race faults e2e bench lint runtime runtime-cuda demo-model fuzz clean help
 
 build: ## build bin/relevit
 	go build $(BUILD) -o $(BIN) ./cmd/relevit
@@ -32,6 +32,9 @@ sbom: build $(CYCLONEDX) ## list what the binary is made of, as CycloneDX, into 
 
 runtime: build ## fetch ONNX Runtime, once
 	$(BIN) runtime install
+
+runtime-cuda: build ## fetch ONNX Runtime with CUDA for NVIDIA GPUs (1.3 GB), once
+	$(BIN) runtime install --cuda
 
 demo: runtime ## finetune the built-in model on generated pictures, into demo-run/
 	rm -rf demo-run
