@@ -330,13 +330,14 @@ func (t *trainer) openLoaders(o dataset.Options) error {
 	}
 	t.check = check
 	for range 2 {
-		in, err := NewInputs(t.graphs)
+		in, err := t.stepper.NewInputs(t.graphs)
 		if err != nil {
 			return err
 		}
 		t.inputs = append(t.inputs, in)
 		o.Slots = append(o.Slots, in.slot())
 	}
+	o.OnFull = func(slot int) error { return t.inputs[slot].Send() }
 	o.Shuffle, o.Augment, o.DropLast = true, true, true
 	resize := t.cfg.ResizeFor(configs.Size{Rows: t.evaluator.size[0], Cols: t.evaluator.size[1]})
 	o.TrainResize = [2]int{resize.Rows, resize.Cols}
@@ -408,16 +409,19 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 }
 
 // load takes a checkpoint's parameters and moments.
-func (t *trainer) load(c *Checkpoint) {
+func (t *trainer) load(c *Checkpoint) error {
 	for _, part := range []struct {
 		from []safetensors.Named
 		to   []*ort.Buffer
 	}{{c.Parameters, t.stepper.Weights}, {c.Moments, t.stepper.Moments}, {c.Squares, t.stepper.Squares}} {
 		tensors := byName(part.from)
 		for i, p := range t.stepper.Params {
-			copy(part.to[i].Bytes(), tensors[p.Name].Raw)
+			if err := part.to[i].Write(tensors[p.Name].Raw); err != nil {
+				return fmt.Errorf("loading parameter %s: %w", p.Name, err)
+			}
 		}
 	}
+	return nil
 }
 
 // restore continues from a checkpoint.
@@ -432,12 +436,14 @@ func (t *trainer) restore(c *Checkpoint) error {
 	}
 	model := make([]safetensors.Named, len(t.stepper.Params))
 	for i, p := range t.stepper.Params {
-		model[i] = named(p, t.stepper.Weights[i])
+		model[i] = named(p, nil)
 	}
 	if err := c.Fits(model); err != nil {
 		return err
 	}
-	t.load(c)
+	if err := t.load(c); err != nil {
+		return err
+	}
 	t.state = c.State
 	if err := t.log.TruncateTo(c.State.LogOffset); err != nil {
 		return err

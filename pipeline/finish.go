@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/relevit/relevit/models/safetensors"
+	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline/dataset"
 )
 
@@ -25,7 +26,9 @@ func (t *trainer) finish(ctx context.Context, before *Metrics) (*FinetuneResult,
 		return nil, err
 	}
 	t.warn(best.warnings()...)
-	t.use(best.Parameters)
+	if err := t.use(best.Parameters); err != nil {
+		return nil, err
+	}
 	if len(best.Faults) > 0 { // it is another
 		result.BestEpoch = -1
 		if strings.HasPrefix(best.Name, Best) {
@@ -59,13 +62,16 @@ func (t *trainer) finish(ctx context.Context, before *Metrics) (*FinetuneResult,
 
 // use lets the sessions run with other parameters. Those that aren't listed
 // stay as they are.
-func (t *trainer) use(list []safetensors.Named) {
+func (t *trainer) use(list []safetensors.Named) error {
 	tensors := byName(list)
 	for i, p := range t.stepper.Params {
 		if v, ok := tensors[p.Name]; ok {
-			copy(t.stepper.Weights[i].Bytes(), v.Raw)
+			if err := t.stepper.Weights[i].Write(v.Raw); err != nil {
+				return fmt.Errorf("parameter %s: %w", p.Name, err)
+			}
 		}
 	}
+	return nil
 }
 
 // useOriginal lets the sessions run with the parameters from before training.
@@ -87,7 +93,9 @@ func (t *trainer) useOriginal() error {
 		if err != nil {
 			return fmt.Errorf("parameter %s: %w", p.Name, err)
 		}
-		copy(t.stepper.Weights[i].Float32s(), numbers)
+		if err := ort.Set(t.stepper.Weights[i], numbers); err != nil {
+			return fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
 	}
 	return nil
 }

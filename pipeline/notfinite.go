@@ -3,9 +3,9 @@ package pipeline
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
+	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline/dataset"
 )
 
@@ -55,7 +55,9 @@ func (t *trainer) notFinite(e *NotFiniteError, batch *dataset.Batch) error {
 		if err != nil {
 			return errors.Join(e, err)
 		}
-		t.load(c)
+		if err := t.load(c); err != nil {
+			return errors.Join(e, err)
+		}
 		// The update counter goes back with AdamW's moments; the place in the data
 		// doesn't.
 		t.state.Undone = t.state.GlobalStep - (c.State.GlobalStep - c.State.Undone)
@@ -105,7 +107,11 @@ func onPictures(paths []string) string {
 // checkWeights finds the first parameter that is not finite.
 func (t *trainer) checkWeights() error {
 	for i, w := range t.stepper.Weights {
-		if !finite(w.Float32s()) {
+		values, err := ort.Values[float32](w)
+		if err != nil {
+			return err
+		}
+		if !finite(values) {
 			return &NotFiniteError{Advice: lowerRate,
 				Found: fmt.Sprintf("parameter %s holds no finite number after %d steps", t.stepper.Params[i].Name, t.state.GlobalStep)}
 		}
@@ -116,26 +122,12 @@ func (t *trainer) checkWeights() error {
 // checkGradients finds the first gradient of the last Compute that is not
 // finite: a loss may be, and its slope not.
 func (t *trainer) checkGradients(r StepRecord) error {
-	for i, g := range t.stepper.Grads {
-		if !finite(g.Float32s()) {
-			return &NotFiniteError{Record: r, Found: fmt.Sprintf("the gradient of %s is not finite in epoch %d, step %d (learning rate %.3g)",
-				t.stepper.Params[i].Name, r.Epoch, r.Step, r.LR)}
-		}
+	i, err := t.stepper.NotFinite()
+	if err != nil || i < 0 {
+		return err
 	}
-	return nil
-}
-
-// finite reports whether all values are finite numbers. Zero times anything else
-// is NaN; four sums keep the processor from waiting for one.
-func finite(v []float32) bool {
-	var a, b, c, d float32
-	for ; len(v) >= 4; v = v[4:] {
-		a, b, c, d = a+0*v[0], b+0*v[1], c+0*v[2], d+0*v[3]
-	}
-	for _, x := range v {
-		a += 0 * x
-	}
-	return !math.IsNaN(float64(a + b + c + d))
+	return &NotFiniteError{Record: r, Found: fmt.Sprintf("the gradient of %s is not finite in epoch %d, step %d (learning rate %.3g)",
+		t.stepper.Params[i].Name, r.Epoch, r.Step, r.LR)}
 }
 
 // ConstantMapsError says that a model's relevance maps say nothing.

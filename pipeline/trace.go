@@ -287,7 +287,11 @@ func traceSteps(ctx context.Context, m *Model, in traceInputs, opt TraceOptions)
 	layers := m.layerWeights()
 	out := []safetensors.Named{{Name: "trajectory.loss", Tensor: onnx.FloatTensor(losses, int64(len(losses)))}}
 	for i, p := range s.Params {
-		values, dims := s.Weights[i].Float32s(), p.Shape.Ints()
+		values, err := ort.Values[float32](s.Weights[i])
+		if err != nil {
+			return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
+		dims := p.Shape.Ints()
 		out = append(out, safetensors.Named{Name: "after." + p.Name, Tensor: onnx.FloatTensor(values, dims...)})
 		if layer, ok := layers[p.Name]; ok {
 			t := onnx.FloatTensor(transposed(values, dims[0], dims[1]), dims[1], dims[0])

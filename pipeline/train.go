@@ -287,14 +287,21 @@ func (t *trainer) save(which string) error {
 	t.state.LogOffset = offset
 	c := &Checkpoint{State: t.state}
 	for i, p := range t.stepper.Params {
-		c.Parameters = append(c.Parameters, named(p, t.stepper.Weights[i]))
-		c.Moments = append(c.Moments, named(p, t.stepper.Moments[i]))
-		c.Squares = append(c.Squares, named(p, t.stepper.Squares[i]))
+		for _, part := range []struct {
+			to   *[]safetensors.Named
+			from *ort.Buffer
+		}{{&c.Parameters, t.stepper.Weights[i]}, {&c.Moments, t.stepper.Moments[i]}, {&c.Squares, t.stepper.Squares[i]}} {
+			raw, err := part.from.Read()
+			if err != nil {
+				return fmt.Errorf("saving parameter %s: %w", p.Name, err)
+			}
+			*part.to = append(*part.to, named(p, raw))
+		}
 	}
 	return t.run.SaveCheckpoint(which, c)
 }
 
-// named gives a buffer the parameter's name, without a copy.
-func named(p Param, b *ort.Buffer) safetensors.Named {
-	return safetensors.Named{Name: p.Name, Tensor: &onnx.Tensor{Type: onnx.Float, Dims: p.Shape.Ints(), Raw: b.Bytes()}}
+// named gives values the parameter's name, without a copy.
+func named(p Param, raw []byte) safetensors.Named {
+	return safetensors.Named{Name: p.Name, Tensor: &onnx.Tensor{Type: onnx.Float, Dims: p.Shape.Ints(), Raw: raw}}
 }

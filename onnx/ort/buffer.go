@@ -119,6 +119,19 @@ func (b *Buffer) Read() ([]byte, error) {
 	return raw, b.place.copy(unsafe.Pointer(unsafe.SliceData(raw)), b.there, len(raw), down)
 }
 
+// Values returns the elements wherever the buffer lives: a view where Go sees
+// them, else a copy.
+func Values[T Element](b *Buffer) ([]T, error) {
+	raw, err := b.Read()
+	if err != nil {
+		return nil, err
+	}
+	if t := typeOf[T](); t != b.dtype {
+		return nil, fmt.Errorf("reading buffer %s as elements of %v", b, t)
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(raw))), b.Len()), nil
+}
+
 // Copy replaces the contents by another buffer's of the same type and shape,
 // wherever the two live.
 func (b *Buffer) Copy(from *Buffer) error {
