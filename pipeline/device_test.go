@@ -123,7 +123,7 @@ func TestStepsApartFromGoAreTheSameToTheBit(t *testing.T) {
 	const batch = 3
 	var losses [2][]float64
 	var state [2][][]byte
-	for i, opt := range []ort.Options{{}, {Apart: true}} {
+	for i, opt := range []ort.Options{{}, {Apart: true, Replay: true}} { // the CPU doesn't replay, but begins as if it did
 		gs, fill := smallRun(t, batch)
 		s, err := NewStepper(gs, batch, opt)
 		if err != nil {
@@ -279,6 +279,54 @@ func TestTraceOnCUDAMatchesPyTorch(t *testing.T) {
 				c := openOracle(t, name)
 				c.compareTrace(t, c.weights, "relevance", mode, opt)
 			})
+		}
+	}
+}
+
+// TestReplayedStepsAreThoseThatArent compares losses and parameters of steps that
+// a GPU replays as CUDA graphs with steps that it doesn't.
+func TestReplayedStepsAreThoseThatArent(t *testing.T) {
+	on := orttest.NeedCUDA(t)
+	const batch, steps, rate = 3, 5, 1e-3
+	var losses [2][]float64
+	var weights [2][]float32
+	for i, replay := range []bool{false, true} {
+		gs, fill := smallRun(t, batch)
+		opt := on
+		opt.Replay = replay
+		s, err := NewStepper(gs, batch, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		in, err := s.NewInputs(gs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		fill(in)
+		for step := range steps {
+			if err := errors.Join(s.Compute(in), s.Update(rate, int64(step+1))); err != nil {
+				t.Fatal(err)
+			}
+			losses[i] = append(losses[i], s.Losses()["total"])
+		}
+		for _, w := range s.Weights {
+			values, err := ort.Values[float32](w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			weights[i] = append(weights[i], values...)
+		}
+	}
+	for step := range steps {
+		if x, y := losses[0][step], losses[1][step]; math.Abs(x-y) > 1e-5*math.Abs(x) {
+			t.Errorf("step %d: loss %v, replayed %v", step, x, y)
+		}
+	}
+	for i, x := range weights[0] { // a gradient of rounding noise moves a parameter by the rate
+		if d := math.Abs(float64(x - weights[1][i])); !(d <= 2*steps*rate) {
+			t.Fatalf("parameter %d: %v, replayed %v", i, x, weights[1][i])
 		}
 	}
 }

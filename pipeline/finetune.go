@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strings"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models/safetensors"
@@ -35,6 +34,7 @@ type FinetuneOptions struct {
 // FinetuneResult sums a finished run up.
 type FinetuneResult struct {
 	Run       string   `json:"run"`
+	Device    string   `json:"device"`
 	Epochs    int      `json:"epochs"`
 	Steps     int      `json:"steps"`
 	BestEpoch int      `json:"best_epoch"` // from 0; -1 without validation
@@ -163,18 +163,24 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options) error 
 		return err
 	}
 	t.memory, _ = t.graphs.Memory()
-	if !strings.HasPrefix(opt.Device, "cuda") { // which has its own
+	if err := opt.Load(); err != nil {
+		return err
+	}
+	if t.device, err = opt.Find(); err != nil {
+		return err
+	}
+	if !t.device.CUDA() { // which has its own
 		if err := checkMemory(t.graphs, t.cfg.Batch, availableMemory()); err != nil {
 			return err
 		}
 	}
-	if err := opt.Load(); err != nil {
-		return err
-	}
+	opt.TF32 = t.cfg.Precision == "tf32"
 	if err := t.keepArtifacts(m); err != nil {
 		return err
 	}
-	if t.stepper, err = NewStepper(t.graphs, batch, opt); err != nil {
+	stepping := opt
+	stepping.Replay = t.cfg.CUDAGraphs
+	if t.stepper, err = NewStepper(t.graphs, batch, stepping); err != nil {
 		return err
 	}
 	if t.evaluator, err = NewEvaluator(t.graphs, t.stepper, opt); err != nil {

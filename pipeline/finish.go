@@ -20,7 +20,7 @@ func (t *trainer) finish(ctx context.Context, before *Metrics) (*FinetuneResult,
 	if err != nil {
 		return nil, err
 	}
-	result := &FinetuneResult{Run: t.run.Path(), Epochs: t.state.Epoch, Steps: t.state.GlobalStep, BestEpoch: t.state.BestEpoch, Before: before, Seconds: history.Seconds(), Undone: t.state.Undone}
+	result := &FinetuneResult{Run: t.run.Path(), Device: t.device.Name, Epochs: t.state.Epoch, Steps: t.state.GlobalStep, BestEpoch: t.state.BestEpoch, Before: before, Seconds: history.Seconds(), Undone: t.state.Undone}
 	best, err := t.run.loadTrained()
 	if err != nil {
 		return nil, err

@@ -108,6 +108,13 @@ func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) (err error) {
 	if s.step, err = s.mirror(s.optimizer, gradients.StepInput, onnx.Double); err != nil || !s.place.Apart() {
 		return err
 	}
+	if opt.Replay {
+		// ONNX Runtime makes several runs of the first, in which the parameters would
+		// move as often. At a rate of 0, without gradients and moments, they stay.
+		if err := s.Update(0, 1); err != nil {
+			return err
+		}
+	}
 	if s.batch, err = newInputs(gs, s.place.NewBuffer); err != nil {
 		return err
 	}

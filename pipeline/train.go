@@ -53,6 +53,7 @@ type trainer struct {
 	names      []string // of classes; nil: not known
 	graphs     *Graphs
 	memory     int64 // bytes, estimated
+	device     ort.Device
 	stepper    *Stepper
 	evaluator  *Evaluator
 	inputs     []Inputs // batches in flight
