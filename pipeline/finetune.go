@@ -175,6 +175,9 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options) error 
 		}
 	}
 	opt.TF32 = t.cfg.Precision == "tf32"
+	if err := t.graphs.SetPrecision(t.cfg.Precision, t.device.CUDA()); err != nil {
+		return err
+	}
 	if err := t.keepArtifacts(m); err != nil {
 		return err
 	}
@@ -392,6 +395,9 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 		return nil, err
 	}
 	t.state = State{BestLoss: Number(math.Inf(1)), BestEpoch: -1, ConfigDigest: digest, Tool: t.tool}
+	if t.stepper.Scaled() {
+		t.state.LossScale = &LossScale{Scale: firstScale}
+	}
 	if err := t.log.TruncateTo(0); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ type NotFiniteError struct {
 	Advice   string     // what is saved, and what to do
 	Record   StepRecord // of the step where it was found, if it was found in one
 	Pictures []string   // of that step
+	Gradient bool       // it is a gradient
 }
 
 func (e *NotFiniteError) Error() string { return e.Found + ": " + e.Advice }
@@ -40,6 +41,10 @@ const lowerRate = "the last checkpoint is as it was; lower lr, or check the mode
 func (t *trainer) notFinite(e *NotFiniteError, batch *dataset.Batch) error {
 	for _, i := range batch.Samples {
 		e.Pictures = append(e.Pictures, t.train[i].ImagePath)
+	}
+	if t.outOfRange(e) {
+		return t.leaveOut(NotFiniteRecord{Kind: "not_finite", Epoch: e.Record.Epoch, Step: e.Record.Step, GlobalStep: e.Record.GlobalStep,
+			Found: e.Found, Pictures: e.Pictures, Action: "skip"})
 	}
 	if t.cfg.OnNaN == "stop" {
 		return t.stopAt(e, "begin another run with a lower lr or --on-nan skip, or check the model and the masks")
@@ -66,11 +71,8 @@ func (t *trainer) notFinite(e *NotFiniteError, batch *dataset.Batch) error {
 	} else if err := t.checkWeights(); err != nil {
 		return err
 	}
-	t.state.Step++
-	t.state.GlobalStep++
-	t.state.Undone++
 	t.state.NotFinite++
-	if err := t.log.Append(record); err != nil {
+	if err := t.leaveOut(record); err != nil {
 		return err
 	}
 	if t.hooks.OnWarning != nil {
@@ -80,6 +82,14 @@ func (t *trainer) notFinite(e *NotFiniteError, batch *dataset.Batch) error {
 		return t.save(Last)
 	}
 	return nil
+}
+
+// leaveOut counts and logs a step without an update.
+func (t *trainer) leaveOut(r NotFiniteRecord) error {
+	t.state.Step++
+	t.state.GlobalStep++
+	t.state.Undone++
+	return t.log.Append(r)
 }
 
 // stopAt saves the parameters if they are still good, and says so.
@@ -126,7 +136,7 @@ func (t *trainer) checkGradients(r StepRecord) error {
 	if err != nil || i < 0 {
 		return err
 	}
-	return &NotFiniteError{Record: r, Found: fmt.Sprintf("the gradient of %s is not finite in epoch %d, step %d (learning rate %.3g)",
+	return &NotFiniteError{Record: r, Gradient: true, Found: fmt.Sprintf("the gradient of %s is not finite in epoch %d, step %d (learning rate %.3g)",
 		t.stepper.Params[i].Name, r.Epoch, r.Step, r.LR)}
 }
 

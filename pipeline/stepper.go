@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/relevit/relevit/gradients"
 	"github.com/relevit/relevit/onnx"
@@ -20,6 +21,8 @@ type Stepper struct {
 	Moments []*ort.Buffer // AdamW's exp_avg
 	Squares []*ort.Buffer // AdamW's exp_avg_sq
 
+	LossScale float64 // by which Compute multiplies the loss, where the objective is Scaled
+
 	names      []string
 	place      ort.Place
 	training   *ort.Session
@@ -30,6 +33,7 @@ type Stepper struct {
 	prediction mirrored
 	constant   mirrored
 	share      mirrored
+	scale      mirrored // nothing where the objective isn't Scaled
 	rate, step mirrored
 	owned      []*ort.Buffer
 }
@@ -98,6 +102,12 @@ func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) (err error) {
 	}
 	if s.share, err = s.mirror(s.training, ShareOutput, onnx.Float, batch); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(gs.Training.Inputs, isScale) {
+		s.LossScale = firstScale
+		if s.scale, err = s.mirror(s.training, ScaleInput, onnx.Float); err != nil {
+			return err
+		}
 	}
 	if err := s.bindParams(); err != nil {
 		return err
@@ -186,6 +196,12 @@ func (s *Stepper) mirror(session *ort.Session, name string, t onnx.DType, shape 
 // Compute runs the training graph on a batch: images (B,3,H,W), masks
 // (B,1,H,W), labels (B). Losses and gradients are then there; nothing is updated.
 func (s *Stepper) Compute(in Inputs) error {
+	if s.Scaled() {
+		s.scale.here.Float32s()[0] = float32(s.LossScale)
+		if err := s.scale.up(); err != nil {
+			return err
+		}
+	}
 	if !s.place.Apart() {
 		if err := in.bind(s.training); err != nil {
 			return err
@@ -205,6 +221,9 @@ func (s *Stepper) Compute(in Inputs) error {
 	}
 	return nil
 }
+
+// Scaled reports whether gradients are computed of a multiple of the loss.
+func (s *Stepper) Scaled() bool { return s.scale.here != nil }
 
 // Update applies AdamW with the gradients of the last Compute. step counts
 // updates from 1.

@@ -161,7 +161,9 @@ func (in traceInputs) buffers(gs *Graphs) (Inputs, error) {
 
 // traceOnce evaluates everything at the model's own parameters.
 func traceOnce(m *Model, in traceInputs, opt TraceOptions) ([]safetensors.Named, error) {
-	a, err := m.assemble(in.batch(), ObjectiveOf(opt.Config), nil)
+	o := ObjectiveOf(opt.Config)
+	o.Scaled = false
+	a, err := m.assemble(in.batch(), o, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +260,16 @@ func traceSteps(ctx context.Context, m *Model, in traceInputs, opt TraceOptions)
 	if err != nil {
 		return nil, err
 	}
-	s, err := NewStepper(gs, in.batch(), opt.ORT)
+	on, err := opt.ORT.Find()
+	if err != nil {
+		return nil, err
+	}
+	if err := gs.SetPrecision(opt.Config.Precision, on.CUDA()); err != nil {
+		return nil, err
+	}
+	sessions := opt.ORT
+	sessions.TF32 = opt.Config.Precision == "tf32"
+	s, err := NewStepper(gs, in.batch(), sessions)
 	if err != nil {
 		return nil, err
 	}
@@ -308,6 +319,7 @@ func ObjectiveOf(c *configs.Config) gradients.Objective {
 		LambdaSeg: c.LambdaSeg, LambdaAcc: c.LambdaAcc,
 		LambdaBackground: c.LambdaBackground, LambdaForeground: c.LambdaForeground,
 		Temperature: c.Temperature, OwnArgmax: c.Confidence == "own-argmax", StartLayer: c.StartLayer,
+		Scaled: c.Precision == "fp16",
 	}
 }
 

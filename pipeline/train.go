@@ -166,6 +166,9 @@ func (t *trainer) made(r StepRecord) error {
 	t.state.Step++
 	t.state.GlobalStep++
 	t.state.NotFinite = 0
+	if t.state.LossScale != nil {
+		t.state.LossScale.grew()
+	}
 	t.sum.add(r)
 	if err := t.log.Append(r); err != nil {
 		return err
@@ -179,6 +182,9 @@ func (t *trainer) made(r StepRecord) error {
 // step computes losses and gradients of a batch and updates the parameters.
 func (t *trainer) step(batch *dataset.Batch) (StepRecord, error) {
 	r := StepRecord{Kind: "step", Epoch: t.state.Epoch, Step: t.state.Step, GlobalStep: t.state.GlobalStep, LR: t.cfg.LRAt(t.state.Epoch)}
+	if t.state.LossScale != nil {
+		t.stepper.LossScale = t.state.LossScale.Scale
+	}
 	if err := t.stepper.Compute(t.inputs[batch.Slot]); err != nil {
 		return r, err
 	}
