@@ -11,7 +11,7 @@ BUILD := -trimpath
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: build reproducible sbom demo test race faults e2e bench lint runtime runtime-cuda demo-model fuzz clean help
+.PHONY: build reproducible sbom demo test race faults e2e bench bench-cuda test-cuda lint runtime runtime-cuda demo-model fuzz clean help
 
 build: ## build bin/relevit
 	go build $(BUILD) -o $(BIN) ./cmd/relevit
@@ -64,6 +64,12 @@ e2e: runtime ## run the tests on real weights too (minutes)
 
 bench: runtime ## print seconds per step and peak memory beside a plain forward
 	go test -tags bench -run TestBenchTable -v -count 1 -timeout 60m ./pipeline
+
+bench-cuda: runtime-cuda ## print seconds and memory of a step on the GPU, beside PyTorch (minutes)
+	RELEVIT_RUNTIME=$$($(BIN) -q runtime install --cuda) go test -tags bench -run TestBenchCUDA -v -count 1 -timeout 120m ./pipeline
+
+test-cuda: runtime-cuda ## run the tests that need a GPU
+	RELEVIT_RUNTIME=$$($(BIN) -q runtime install --cuda) go test -count 1 -v -run 'CUDA|GPU|Device|Replayed|Rounded|AStepMoves|GradientsThat|Apart' ./onnx/ort ./pipeline ./cmd/relevit
 
 demo-model: runtime ## train the model that the demo embeds, anew
 	go test -tags demomodel -run TestTrainDemoModel -v -count 1 -timeout 60m ./pipeline/demo/

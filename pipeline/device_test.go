@@ -332,10 +332,19 @@ func TestReplayedStepsAreThoseThatArent(t *testing.T) {
 }
 
 // TestTheStepIsWhollyOnTheGPU reads in ONNX Runtime's profile where the nodes of
-// both graphs ran: none on the CPU, and none that copies between the two.
+// the training graph ran: none on the CPU, and none that copies between the two.
 func TestTheStepIsWhollyOnTheGPU(t *testing.T) {
 	opt := orttest.NeedCUDA(t)
+	for _, precision := range []string{"fp32", "bf16", "fp16"} {
+		t.Run(precision, func(t *testing.T) { wholly(t, opt, precision) })
+	}
+}
+
+func wholly(t *testing.T, opt ort.Options, precision string) {
 	gs, fill := smallRun(t, 2)
+	if err := gs.SetPrecision(precision, true); err != nil {
+		t.Fatal(err)
+	}
 	opt.Profile = filepath.Join(t.TempDir(), "step")
 	s, err := NewStepper(gs, 2, opt)
 	if err != nil {
