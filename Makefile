@@ -15,7 +15,7 @@ FUZZ ?= .
 DEADLINE := ! grep -q 'Failing input' "$$log" && grep -q '^ *context deadline exceeded'
 
 .DEFAULT_GOAL := help
-.PHONY: build reproducible sbom demo test race faults e2e bench load lint runtime demo-model fuzz clean help
+.PHONY: build reproducible sbom demo test race faults e2e bench bench-cuda test-cuda load lint runtime runtime-cuda demo-model fuzz clean help
 
 build: ## build bin/relevit
 	go build $(BUILD) -o $(BIN) ./cmd/relevit
@@ -37,6 +37,9 @@ sbom: runtime $(CYCLONEDX) ## list what the binary is made of, as CycloneDX, int
 
 runtime: build ## fetch ONNX Runtime, once
 	$(BIN) runtime install
+
+runtime-cuda: build ## fetch ONNX Runtime with CUDA for NVIDIA GPUs (1.3 GB), once
+	$(BIN) runtime install --cuda
 
 demo: runtime ## finetune the built-in model on generated pictures, into demo-run/
 	rm -rf demo-run
@@ -70,6 +73,12 @@ bench: runtime ## print seconds per step and peak memory beside a plain forward
 
 load: runtime ## finetune 2,000 steps and evaluate 50,000 pictures, and see that nothing grows (40 minutes; RELEVIT_LOAD_MODEL=small: 2)
 	go test -tags bench -run TestLoad -v -count 1 -timeout 180m ./pipeline
+
+bench-cuda: runtime-cuda ## print seconds and memory of a step on the GPU, beside PyTorch (minutes)
+	RELEVIT_RUNTIME=$$($(BIN) -q runtime install --cuda) go test -tags bench -run TestBenchCUDA -v -count 1 -timeout 120m ./pipeline
+
+test-cuda: runtime-cuda ## run the tests that need a GPU
+	RELEVIT_RUNTIME=$$($(BIN) -q runtime install --cuda) go test -count 1 -v -run 'CUDA|GPU|Device|Replayed|Rounded|AStepMoves|GradientsThat|Apart' ./onnx/ort ./pipeline ./cmd/relevit
 
 demo-model: runtime ## train the model that the demo embeds, anew
 	go test -tags demomodel -run TestTrainDemoModel -v -count 1 -timeout 60m ./pipeline/demo/

@@ -42,6 +42,9 @@ type Config struct {
 	Batch  int    `yaml:"batch" check:"min 1"`
 	Seed   uint64 `yaml:"seed"`
 
+	Precision  string `yaml:"precision" check:"one of fp32 tf32 bf16 fp16"`
+	CUDAGraphs bool   `yaml:"cuda_graphs"`
+
 	Protocol   string     `yaml:"protocol" check:"one of standard paper"`
 	Preprocess Preprocess `yaml:"preprocess"`
 	Data       Data       `yaml:"data"`

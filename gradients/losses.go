@@ -39,6 +39,7 @@ type Objective struct {
 	Temperature      float64 // divides the logits in the classification loss
 	OwnArgmax        bool    // classify towards the model's own decision, not the label
 	StartLayer       int     // first block of the rollout
+	Scaled           bool    // walk back from a multiple of the total loss, so that gradients fit a small range
 }
 
 // Terms are the emitted losses. Scalars are means over the batch (RRR's mask
@@ -49,6 +50,7 @@ type Terms struct {
 	PerImage []*onnx.Value
 
 	Total      *onnx.Value // scalar
+	Scale      *onnx.Value // scalar by which Gradients multiplies; nil for 1
 	Prediction *onnx.Value // (B) int64: the current decision
 	Relevance  Relevance   // of the label; zero for the baselines
 	Stop       []*onnx.Value
@@ -211,9 +213,12 @@ func crossEntropy(b *onnx.Builder, logits, target *onnx.Value, temperature float
 	return b.Neg(b.Sum(b.Mul(logp, oneHot(b, target, logits)), 1))
 }
 
-// Gradients emits the gradients of the total loss with respect to params; a
-// parameter without influence on it gets nil.
+// Gradients emits the gradients of the total loss, times Scale, with respect to
+// params; a parameter without influence on it gets nil.
 func (t *Terms) Gradients(b *onnx.Builder, params []*onnx.Value) ([]*onnx.Value, error) {
-	one := b.Scalar(1, t.Total)
-	return Walk(b, "dloss", map[*onnx.Value]*onnx.Value{t.Total: one}, params, t.Stop)
+	seed := t.Scale
+	if seed == nil {
+		seed = b.Scalar(1, t.Total)
+	}
+	return Walk(b, "dloss", map[*onnx.Value]*onnx.Value{t.Total: seed}, params, t.Stop)
 }

@@ -63,6 +63,8 @@ type State struct {
 	ConfigDigest    string `json:"config_digest"`
 	Tool            string `json:"tool"` // version that wrote it
 
+	LossScale *LossScale `json:"loss_scale,omitempty"` // of precision fp16
+
 	// SaveCheckpoint fills these in.
 	SHA256 map[string]string `json:"sha256"`       // of the files
 	Bytes  map[string]int64  `json:"bytes"`        // their lengths

@@ -49,10 +49,8 @@ func (e *Evaluator) open(gs *Graphs, s *Stepper, opt ort.Options) (err error) {
 			return err
 		}
 	}
-	for name, b := range e.in.byName() {
-		if err := e.session.Bind(name, b); err != nil {
-			return err
-		}
+	if err := e.in.bind(e.session); err != nil {
+		return err
 	}
 	for _, v := range gs.Eval.Outputs {
 		b, err := ort.NewBuffer(v.Type, v.Shape.Ints()...)

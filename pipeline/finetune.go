@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strings"
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models/safetensors"
@@ -35,6 +34,7 @@ type FinetuneOptions struct {
 // FinetuneResult sums a finished run up.
 type FinetuneResult struct {
 	Run       string   `json:"run"`
+	Device    string   `json:"device"`
 	Epochs    int      `json:"epochs"`
 	Steps     int      `json:"steps"`
 	BestEpoch int      `json:"best_epoch"` // from 0; -1 without validation
@@ -163,18 +163,27 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options) error 
 		return err
 	}
 	t.memory, _ = t.graphs.Memory()
-	if !strings.HasPrefix(opt.Device, "cuda") { // which has its own
+	if err := opt.Load(); err != nil {
+		return err
+	}
+	if t.device, err = opt.Find(); err != nil {
+		return err
+	}
+	if !t.device.CUDA() { // which has its own
 		if err := checkMemory(t.graphs, t.cfg.Batch, availableMemory()); err != nil {
 			return err
 		}
 	}
-	if err := opt.Load(); err != nil {
+	opt.TF32 = t.cfg.Precision == "tf32"
+	if err := t.graphs.SetPrecision(t.cfg.Precision, t.device.CUDA()); err != nil {
 		return err
 	}
 	if err := t.keepArtifacts(m); err != nil {
 		return err
 	}
-	if t.stepper, err = NewStepper(t.graphs, batch, opt); err != nil {
+	stepping := opt
+	stepping.Replay = t.cfg.CUDAGraphs
+	if t.stepper, err = NewStepper(t.graphs, batch, stepping); err != nil {
 		return err
 	}
 	if t.evaluator, err = NewEvaluator(t.graphs, t.stepper, opt); err != nil {
@@ -330,13 +339,14 @@ func (t *trainer) openLoaders(o dataset.Options) error {
 	}
 	t.check = check
 	for range 2 {
-		in, err := NewInputs(t.graphs)
+		in, err := t.stepper.NewInputs(t.graphs)
 		if err != nil {
 			return err
 		}
 		t.inputs = append(t.inputs, in)
 		o.Slots = append(o.Slots, in.slot())
 	}
+	o.OnFull = func(slot int) error { return t.inputs[slot].Send() }
 	o.Shuffle, o.Augment, o.DropLast = true, true, true
 	resize := t.cfg.ResizeFor(configs.Size{Rows: t.evaluator.size[0], Cols: t.evaluator.size[1]})
 	o.TrainResize = [2]int{resize.Rows, resize.Cols}
@@ -385,6 +395,9 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 		return nil, err
 	}
 	t.state = State{BestLoss: Number(math.Inf(1)), BestEpoch: -1, ConfigDigest: digest, Tool: t.tool}
+	if t.stepper.Scaled() {
+		t.state.LossScale = &LossScale{Scale: firstScale}
+	}
 	if err := t.log.TruncateTo(0); err != nil {
 		return nil, err
 	}
@@ -413,16 +426,19 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 }
 
 // load takes a checkpoint's parameters and moments.
-func (t *trainer) load(c *Checkpoint) {
+func (t *trainer) load(c *Checkpoint) error {
 	for _, part := range []struct {
 		from []safetensors.Named
 		to   []*ort.Buffer
 	}{{c.Parameters, t.stepper.Weights}, {c.Moments, t.stepper.Moments}, {c.Squares, t.stepper.Squares}} {
 		tensors := byName(part.from)
 		for i, p := range t.stepper.Params {
-			copy(part.to[i].Bytes(), tensors[p.Name].Raw)
+			if err := part.to[i].Write(tensors[p.Name].Raw); err != nil {
+				return fmt.Errorf("loading parameter %s: %w", p.Name, err)
+			}
 		}
 	}
+	return nil
 }
 
 // restore continues from a checkpoint.
@@ -437,12 +453,14 @@ func (t *trainer) restore(c *Checkpoint) error {
 	}
 	model := make([]safetensors.Named, len(t.stepper.Params))
 	for i, p := range t.stepper.Params {
-		model[i] = named(p, t.stepper.Weights[i])
+		model[i] = named(p, nil)
 	}
 	if err := c.Fits(model); err != nil {
 		return err
 	}
-	t.load(c)
+	if err := t.load(c); err != nil {
+		return err
+	}
 	t.state = c.State
 	if err := t.log.TruncateTo(c.State.LogOffset); err != nil {
 		return err

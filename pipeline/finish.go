@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/relevit/relevit/models/safetensors"
+	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline/dataset"
 )
 
@@ -19,13 +20,15 @@ func (t *trainer) finish(ctx context.Context, before *Metrics) (*FinetuneResult,
 	if err != nil {
 		return nil, err
 	}
-	result := &FinetuneResult{Run: t.run.Path(), Epochs: t.state.Epoch, Steps: t.state.GlobalStep, BestEpoch: t.state.BestEpoch, Before: before, Seconds: history.Seconds(), Undone: t.state.Undone}
+	result := &FinetuneResult{Run: t.run.Path(), Device: t.device.Name, Epochs: t.state.Epoch, Steps: t.state.GlobalStep, BestEpoch: t.state.BestEpoch, Before: before, Seconds: history.Seconds(), Undone: t.state.Undone}
 	best, err := t.run.loadTrained()
 	if err != nil {
 		return nil, err
 	}
 	t.warn(best.warnings()...)
-	t.use(best.Parameters)
+	if err := t.use(best.Parameters); err != nil {
+		return nil, err
+	}
 	if len(best.Faults) > 0 { // it is another
 		result.BestEpoch = -1
 		if strings.HasPrefix(best.Name, Best) {
@@ -60,13 +63,16 @@ func (t *trainer) finish(ctx context.Context, before *Metrics) (*FinetuneResult,
 
 // use lets the sessions run with other parameters. Those that aren't listed
 // stay as they are.
-func (t *trainer) use(list []safetensors.Named) {
+func (t *trainer) use(list []safetensors.Named) error {
 	tensors := byName(list)
 	for i, p := range t.stepper.Params {
 		if v, ok := tensors[p.Name]; ok {
-			copy(t.stepper.Weights[i].Bytes(), v.Raw)
+			if err := t.stepper.Weights[i].Write(v.Raw); err != nil {
+				return fmt.Errorf("parameter %s: %w", p.Name, err)
+			}
 		}
 	}
+	return nil
 }
 
 // useOriginal lets the sessions run with the parameters from before training.
@@ -88,7 +94,9 @@ func (t *trainer) useOriginal() error {
 		if err != nil {
 			return fmt.Errorf("parameter %s: %w", p.Name, err)
 		}
-		copy(t.stepper.Weights[i].Float32s(), numbers)
+		if err := ort.Set(t.stepper.Weights[i], numbers); err != nil {
+			return fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
 	}
 	return nil
 }

@@ -41,6 +41,10 @@ const (
 	ShareOutput      = "foreground_share"   // (B): of the relevance; NaN where there is none
 )
 
+// ScaleInput is what the training graph of a Scaled objective multiplies the loss
+// by before it walks back, and divides the gradients by.
+const ScaleInput = "loss_scale"
+
 // LossOutput names a loss's output.
 func LossOutput(name string) string { return "loss." + name }
 
@@ -53,6 +57,7 @@ type assembly struct {
 	frozen  []*onnx.Value
 	mask    *onnx.Value
 	label   *onnx.Value
+	scale   *onnx.Value // of the loss, for the walk back; nil for 1
 	terms   *gradients.Terms
 	grads   []*onnx.Value
 	row     gradients.Relevance // of the label, whatever the objective
@@ -88,8 +93,19 @@ func (m *Model) assemble(batch int64, o gradients.Objective, freezes func(string
 	if a.terms, err = gradients.Losses(a.b, a.subject, o, a.mask, a.label); err != nil {
 		return nil, fmt.Errorf("%s: building the losses: %w", m.Path, a.blame(err))
 	}
+	if o.Scaled {
+		a.scale = a.g.AddInput(ScaleInput, a.subject.Image.Type, onnx.Shape{})
+		a.terms.Scale = a.scale
+	}
 	if a.grads, err = a.terms.Gradients(a.b, a.params); err != nil {
 		return nil, fmt.Errorf("%s: differentiating the losses: %w", m.Path, err)
+	}
+	if a.scale != nil {
+		for i, g := range a.grads {
+			if g != nil {
+				a.grads[i] = a.b.Div(g, a.scale)
+			}
+		}
 	}
 	if a.row = a.terms.Relevance; a.row.Map == nil {
 		maps, grads, err := gradients.AttentionGradients(a.b, a.subject, a.label, o.StartLayer)
@@ -215,6 +231,9 @@ func (a *assembly) pick(name string, out outputs) (*onnx.Graph, error) {
 		return nil, err
 	}
 	g.Prune()
+	if a.scale != nil && len(g.Uses()[copies[a.scale]]) == 0 {
+		g.Inputs = slices.DeleteFunc(g.Inputs, func(v *onnx.Value) bool { return v == copies[a.scale] })
+	}
 	if err := passes.Broadcast(g); err != nil {
 		return nil, fmt.Errorf("lowering the %s graph: %w", name, err)
 	}
@@ -257,6 +276,19 @@ func (m *Model) NewGraphs(batch int64, o gradients.Objective, adam gradients.Ada
 	}
 	gs.Optimizer, err = adam.Graph(slots, onnx.Float)
 	return gs, err
+}
+
+// SetPrecision rounds the products of the training graph as a configuration's
+// precision says. native computes in 16 bits, as GPUs do.
+func (gs *Graphs) SetPrecision(precision string, native bool) error {
+	to, ok := map[string]onnx.DType{"bf16": onnx.BFloat16, "fp16": onnx.Float16}[precision]
+	if !ok {
+		return nil
+	}
+	if err := passes.RoundProducts(gs.Training, to, native); err != nil {
+		return fmt.Errorf("rounding products to %s: %w", precision, err)
+	}
+	return nil
 }
 
 // share is the share of each picture's relevance that lies on the mask (B).

@@ -3,9 +3,9 @@ package pipeline
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
+	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline/dataset"
 )
 
@@ -16,6 +16,7 @@ type NotFiniteError struct {
 	Advice   string     // what is saved, and what to do
 	Record   StepRecord // of the step where it was found, if it was found in one
 	Pictures []string   // of that step
+	Gradient bool       // it is a gradient
 }
 
 func (e *NotFiniteError) Error() string { return e.Found + ": " + e.Advice }
@@ -41,6 +42,10 @@ func (t *trainer) notFinite(e *NotFiniteError, batch *dataset.Batch) error {
 	for _, i := range batch.Samples {
 		e.Pictures = append(e.Pictures, t.train[i].ImagePath)
 	}
+	if t.outOfRange(e) {
+		return t.leaveOut(NotFiniteRecord{Kind: "not_finite", Epoch: e.Record.Epoch, Step: e.Record.Step, GlobalStep: e.Record.GlobalStep,
+			Found: e.Found, Pictures: e.Pictures, Action: "skip"})
+	}
 	if t.cfg.OnNaN == "stop" {
 		return t.stopAt(e, beforeStep, orSkip)
 	}
@@ -55,17 +60,16 @@ func (t *trainer) notFinite(e *NotFiniteError, batch *dataset.Batch) error {
 		if err != nil {
 			return errors.Join(e, err)
 		}
-		t.goBack(c)
+		if err := t.goBack(c); err != nil {
+			return errors.Join(e, err)
+		}
 		record.BackTo = &c.State.GlobalStep
 		left = fmt.Sprintf("the parameters are again those after %d steps", c.State.GlobalStep)
 	} else if err := t.checkWeights(); err != nil {
 		return err
 	}
-	t.state.Step++
-	t.state.GlobalStep++
-	t.state.Undone++
 	t.state.NotFinite++
-	if err := t.log.Append(record); err != nil {
+	if err := t.leaveOut(record); err != nil {
 		return err
 	}
 	if t.hooks.OnWarning != nil {
@@ -79,9 +83,12 @@ func (t *trainer) notFinite(e *NotFiniteError, batch *dataset.Batch) error {
 
 // goBack takes the parameters of a checkpoint. The update counter goes back with
 // AdamW's moments; the place in the data doesn't.
-func (t *trainer) goBack(c *Checkpoint) {
-	t.load(c)
+func (t *trainer) goBack(c *Checkpoint) error {
+	if err := t.load(c); err != nil {
+		return err
+	}
 	t.state.Undone = t.state.GlobalStep - (c.State.GlobalStep - c.State.Undone)
+	return nil
 }
 
 // heldOutNotFinite does what the configuration says about an epoch after which
@@ -108,7 +115,9 @@ func (t *trainer) heldOutNotFinite(e *NotFiniteError, record *EpochRecord) error
 		if err != nil {
 			return errors.Join(e, err)
 		}
-		t.goBack(c)
+		if err := t.goBack(c); err != nil {
+			return errors.Join(e, err)
+		}
 		record.BackTo = &c.State.GlobalStep
 		then = fmt.Sprintf("the parameters are again those after %d steps", c.State.GlobalStep)
 	}
@@ -122,6 +131,14 @@ const (
 	beforeStep = "the parameters before this step are saved in"
 	orSkip     = "begin another run with a lower lr or --on-nan skip, or check the model and the masks"
 )
+
+// leaveOut counts and logs a step without an update.
+func (t *trainer) leaveOut(r NotFiniteRecord) error {
+	t.state.Step++
+	t.state.GlobalStep++
+	t.state.Undone++
+	return t.log.Append(r)
+}
 
 // stopAt saves the parameters if they are still good, and says so.
 func (t *trainer) stopAt(e *NotFiniteError, saved, advice string) error {
@@ -151,7 +168,11 @@ func onPictures(paths []string) string {
 // checkWeights finds the first parameter that is not finite.
 func (t *trainer) checkWeights() error {
 	for i, w := range t.stepper.Weights {
-		if !finite(w.Float32s()) {
+		values, err := ort.Values[float32](w)
+		if err != nil {
+			return err
+		}
+		if !finite(values) {
 			return &NotFiniteError{Advice: lowerRate,
 				Found: fmt.Sprintf("parameter %s holds no finite number after %d steps", t.stepper.Params[i].Name, t.state.GlobalStep)}
 		}
@@ -162,26 +183,12 @@ func (t *trainer) checkWeights() error {
 // checkGradients finds the first gradient of the last Compute that is not
 // finite: a loss may be, and its slope not.
 func (t *trainer) checkGradients(r StepRecord) error {
-	for i, g := range t.stepper.Grads {
-		if !finite(g.Float32s()) {
-			return &NotFiniteError{Record: r, Found: fmt.Sprintf("the gradient of %s is not finite in epoch %d, step %d (learning rate %.3g)",
-				t.stepper.Params[i].Name, r.Epoch, r.Step, r.LR)}
-		}
+	i, err := t.stepper.NotFinite()
+	if err != nil || i < 0 {
+		return err
 	}
-	return nil
-}
-
-// finite reports whether all values are finite numbers. Zero times anything else
-// is NaN; four sums keep the processor from waiting for one.
-func finite(v []float32) bool {
-	var a, b, c, d float32
-	for ; len(v) >= 4; v = v[4:] {
-		a, b, c, d = a+0*v[0], b+0*v[1], c+0*v[2], d+0*v[3]
-	}
-	for _, x := range v {
-		a += 0 * x
-	}
-	return !math.IsNaN(float64(a + b + c + d))
+	return &NotFiniteError{Record: r, Gradient: true, Found: fmt.Sprintf("the gradient of %s is not finite in epoch %d, step %d (learning rate %.3g)",
+		t.stepper.Params[i].Name, r.Epoch, r.Step, r.LR)}
 }
 
 // ConstantMapsError says that a model's relevance maps say nothing.

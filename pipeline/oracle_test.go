@@ -13,6 +13,7 @@ import (
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/onnx/ort/orttest"
 	"github.com/relevit/relevit/onnx/ref"
 )
@@ -145,7 +146,7 @@ func TestTraceMatchesPyTorch(t *testing.T) {
 			for _, method := range []string{"relevance", "gradmask", "rrr"} {
 				for _, mode := range []string{"first-order", "second-order"} {
 					t.Run(strings.Join([]string{name, filepath.Base(source), method, mode}, "/"), func(t *testing.T) {
-						c.compareTrace(t, source, method, mode)
+						c.compareTrace(t, source, method, mode, ort.Options{})
 					})
 				}
 			}
@@ -158,10 +159,10 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func (c oracleCase) compareTrace(t *testing.T, source, method, mode string) {
+func (c oracleCase) compareTrace(t *testing.T, source, method, mode string, on ort.Options) {
 	cfg := *c.config
 	cfg.Method, cfg.Mode = method, mode
-	opt := TraceOptions{Model: source, Inputs: filepath.Join(c.folder, "inputs.safetensors"), Output: filepath.Join(t.TempDir(), "out.safetensors"), Config: &cfg}
+	opt := TraceOptions{Model: source, Inputs: filepath.Join(c.folder, "inputs.safetensors"), Output: filepath.Join(t.TempDir(), "out.safetensors"), Config: &cfg, ORT: on}
 	if method == "relevance" && mode == "first-order" {
 		opt.Steps = cfg.Steps
 	}

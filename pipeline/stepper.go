@@ -3,16 +3,17 @@ package pipeline
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/relevit/relevit/gradients"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort"
-	"github.com/relevit/relevit/pipeline/dataset"
 )
 
 // Stepper holds what a training step runs on: two sessions, and the memory of
 // parameters, gradients and moments, allocated once. The update happens in
-// place, so no parameter passes through Go.
+// place, so no parameter passes through Go. On a GPU all of them lie there for the
+// whole run: a step brings a batch up and a few numbers down.
 type Stepper struct {
 	Params  []Param
 	Weights []*ort.Buffer // float32, in the order of Params
@@ -20,15 +21,39 @@ type Stepper struct {
 	Moments []*ort.Buffer // AdamW's exp_avg
 	Squares []*ort.Buffer // AdamW's exp_avg_sq
 
+	LossScale float64 // by which Compute multiplies the loss, where the objective is Scaled
+
 	names      []string
+	place      ort.Place
 	training   *ort.Session
 	optimizer  *ort.Session
-	losses     []*ort.Buffer
-	prediction *ort.Buffer
-	constant   *ort.Buffer
-	share      *ort.Buffer
-	rate, step *ort.Buffer
+	finite     *finiteCheck // where Go doesn't see gradients
+	batch      Inputs       // likewise: what the training graph reads
+	losses     []mirrored
+	prediction mirrored
+	constant   mirrored
+	share      mirrored
+	scale      mirrored // nothing where the objective isn't Scaled
+	rate, step mirrored
 	owned      []*ort.Buffer
+}
+
+// mirrored is an input or output that Go writes or reads: where the session has
+// it, and where Go sees it. On the CPU the two are one.
+type mirrored struct{ there, here *ort.Buffer }
+
+func (m mirrored) up() error {
+	if m.there == m.here {
+		return nil
+	}
+	return m.there.Copy(m.here)
+}
+
+func (m mirrored) down() error {
+	if m.there == m.here {
+		return nil
+	}
+	return m.here.Copy(m.there)
 }
 
 // NewStepper opens the training and the optimizer session. It takes the values
@@ -42,7 +67,10 @@ func NewStepper(gs *Graphs, batch int64, opt ort.Options) (*Stepper, error) {
 	return s, nil
 }
 
-func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) error {
+func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) (err error) {
+	if s.place, err = opt.Place(); err != nil {
+		return err
+	}
 	training, err := Encode(gs.Training)
 	if err != nil {
 		return err
@@ -60,28 +88,51 @@ func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) error {
 		return err
 	}
 	for _, name := range s.names {
-		b, err := bindNew(s, s.training, LossOutput(name), []float32{0})
+		b, err := s.mirror(s.training, LossOutput(name), onnx.Float)
 		if err != nil {
 			return err
 		}
 		s.losses = append(s.losses, b)
 	}
-	if s.prediction, err = bindNew(s, s.training, PredictionOutput, make([]int64, batch), batch); err != nil {
+	if s.prediction, err = s.mirror(s.training, PredictionOutput, onnx.Int64, batch); err != nil {
 		return err
 	}
-	if s.constant, err = bindNew(s, s.training, ConstantOutput, make([]bool, batch), batch, 1); err != nil {
+	if s.constant, err = s.mirror(s.training, ConstantOutput, onnx.Bool, batch, 1); err != nil {
 		return err
 	}
-	if s.share, err = bindNew(s, s.training, ShareOutput, make([]float32, batch), batch); err != nil {
+	if s.share, err = s.mirror(s.training, ShareOutput, onnx.Float, batch); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(gs.Training.Inputs, isScale) {
+		s.LossScale = firstScale
+		if s.scale, err = s.mirror(s.training, ScaleInput, onnx.Float); err != nil {
+			return err
+		}
 	}
 	if err := s.bindParams(); err != nil {
 		return err
 	}
-	if s.rate, err = bindNew(s, s.optimizer, gradients.RateInput, []float64{0}); err != nil {
+	if s.rate, err = s.mirror(s.optimizer, gradients.RateInput, onnx.Double); err != nil {
 		return err
 	}
-	s.step, err = bindNew(s, s.optimizer, gradients.StepInput, []float64{0})
+	if s.step, err = s.mirror(s.optimizer, gradients.StepInput, onnx.Double); err != nil || !s.place.Apart() {
+		return err
+	}
+	if opt.Replay {
+		// ONNX Runtime makes several runs of the first, in which the parameters would
+		// move as often. At a rate of 0, without gradients and moments, they stay.
+		if err := s.Update(0, 1); err != nil {
+			return err
+		}
+	}
+	if s.batch, err = newInputs(gs, s.place.NewBuffer); err != nil {
+		return err
+	}
+	if err := s.batch.bind(s.training); err != nil {
+		return err
+	}
+	opt.Name, opt.Replay = "the graph that looks at gradients", false
+	s.finite, err = newFiniteCheck(s, opt)
 	return err
 }
 
@@ -94,19 +145,18 @@ func (s *Stepper) bindParams() error {
 		if err != nil {
 			return fmt.Errorf("parameter %s: %w", p.Name, err)
 		}
-		weight, err := ort.BufferOf(values, dims...)
-		if err != nil {
-			return fmt.Errorf("parameter %s: %w", p.Name, err)
-		}
-		s.Params[i].Value = nil // it would keep the whole file in memory
-		s.Weights, s.owned = append(s.Weights, weight), append(s.owned, weight)
-		for _, list := range []*[]*ort.Buffer{&s.Grads, &s.Moments, &s.Squares} {
-			b, err := ort.NewBuffer(onnx.Float, dims...)
+		for _, list := range []*[]*ort.Buffer{&s.Weights, &s.Grads, &s.Moments, &s.Squares} {
+			b, err := s.place.NewBuffer(onnx.Float, dims...)
 			if err != nil {
 				return fmt.Errorf("parameter %s: %w", p.Name, err)
 			}
 			*list, s.owned = append(*list, b), append(s.owned, b)
 		}
+		weight := s.Weights[i]
+		if err := ort.Set(weight, values); err != nil {
+			return fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
+		s.Params[i].Value = nil // it would keep the whole file in memory
 		bindings := []struct {
 			session *ort.Session
 			name    string
@@ -126,31 +176,64 @@ func (s *Stepper) bindParams() error {
 	return nil
 }
 
-// bindNew allocates memory for an input or output and binds it.
-func bindNew[T ort.Element](s *Stepper, session *ort.Session, name string, data []T, shape ...int64) (*ort.Buffer, error) {
-	b, err := ort.BufferOf(data, shape...)
+// mirror allocates memory for an input or output and binds it.
+func (s *Stepper) mirror(session *ort.Session, name string, t onnx.DType, shape ...int64) (mirrored, error) {
+	there, err := s.place.NewBuffer(t, shape...)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return mirrored{}, fmt.Errorf("%s: %w", name, err)
 	}
-	s.owned = append(s.owned, b)
-	return b, session.Bind(name, b)
+	s.owned = append(s.owned, there)
+	m := mirrored{there, there}
+	if s.place.Apart() {
+		if m.here, err = s.place.NewStage(t, shape...); err != nil {
+			return m, fmt.Errorf("%s: %w", name, err)
+		}
+		s.owned = append(s.owned, m.here)
+	}
+	return m, session.Bind(name, there)
 }
 
 // Compute runs the training graph on a batch: images (B,3,H,W), masks
 // (B,1,H,W), labels (B). Losses and gradients are then there; nothing is updated.
 func (s *Stepper) Compute(in Inputs) error {
-	for name, b := range in.byName() {
-		if err := s.training.Bind(name, b); err != nil {
+	if s.Scaled() {
+		s.scale.here.Float32s()[0] = float32(s.LossScale)
+		if err := s.scale.up(); err != nil {
 			return err
 		}
 	}
-	return s.training.Run()
+	if !s.place.Apart() {
+		if err := in.bind(s.training); err != nil {
+			return err
+		}
+		return s.training.Run()
+	}
+	if err := s.batch.take(in); err != nil {
+		return err
+	}
+	if err := s.training.Run(); err != nil {
+		return err
+	}
+	for _, m := range append([]mirrored{s.prediction, s.constant, s.share}, s.losses...) {
+		if err := m.down(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// Scaled reports whether gradients are computed of a multiple of the loss.
+func (s *Stepper) Scaled() bool { return s.scale.here != nil }
 
 // Update applies AdamW with the gradients of the last Compute. step counts
 // updates from 1.
 func (s *Stepper) Update(rate float64, step int64) error {
-	s.rate.Float64s()[0], s.step.Float64s()[0] = rate, float64(step)
+	s.rate.here.Float64s()[0], s.step.here.Float64s()[0] = rate, float64(step)
+	for _, m := range []mirrored{s.rate, s.step} {
+		if err := m.up(); err != nil {
+			return err
+		}
+	}
 	return s.optimizer.Run()
 }
 
@@ -158,24 +241,24 @@ func (s *Stepper) Update(rate float64, step int64) error {
 func (s *Stepper) Losses() map[string]float64 {
 	out := make(map[string]float64, len(s.names))
 	for i, name := range s.names {
-		out[name] = float64(s.losses[i].Float32s()[0])
+		out[name] = float64(s.losses[i].here.Float32s()[0])
 	}
 	return out
 }
 
 // Finite reports whether the total loss is a number.
 func (s *Stepper) Finite() bool {
-	total := float64(s.losses[len(s.losses)-1].Float32s()[0])
+	total := float64(s.losses[len(s.losses)-1].here.Float32s()[0])
 	return !math.IsNaN(total) && !math.IsInf(total, 0)
 }
 
 // Predictions returns the classes that the last Compute's logits decide for; a view.
-func (s *Stepper) Predictions() []int64 { return s.prediction.Int64s() }
+func (s *Stepper) Predictions() []int64 { return s.prediction.here.Int64s() }
 
 // ConstantMaps counts the last batch's images whose relevance map had no range.
 func (s *Stepper) ConstantMaps() int {
 	n := 0
-	for _, c := range s.constant.Bools() {
+	for _, c := range s.constant.here.Bools() {
 		if c {
 			n++
 		}
@@ -187,7 +270,7 @@ func (s *Stepper) ConstantMaps() int {
 // the masks, of the images that have any; NaN where none has.
 func (s *Stepper) ForegroundShare() float64 {
 	sum, n := 0.0, 0
-	for _, v := range s.share.Float32s() {
+	for _, v := range s.share.here.Float32s() {
 		if v == v {
 			sum, n = sum+float64(v), n+1
 		}
@@ -205,56 +288,12 @@ func (s *Stepper) Close() {
 			session.Close()
 		}
 	}
+	if s.finite != nil {
+		s.finite.close()
+	}
+	s.batch.Close()
 	for _, b := range s.owned {
 		b.Close()
 	}
 	s.owned = nil
-}
-
-// Inputs is the memory of one batch, which the training and the eval graph read.
-type Inputs struct {
-	Image, Mask, Label *ort.Buffer
-
-	names *Graphs
-}
-
-// NewInputs allocates a batch for the graphs.
-func NewInputs(gs *Graphs) (in Inputs, err error) {
-	in.names = gs
-	for _, v := range gs.Training.Inputs {
-		var to **ort.Buffer
-		switch v.Name {
-		case gs.Image:
-			to = &in.Image
-		case gs.Mask:
-			to = &in.Mask
-		case gs.Label:
-			to = &in.Label
-		default:
-			continue
-		}
-		if *to, err = ort.NewBuffer(v.Type, v.Shape.Ints()...); err != nil {
-			in.Close()
-			return in, fmt.Errorf("batch input %s: %w", v.Name, err)
-		}
-	}
-	return in, nil
-}
-
-func (in Inputs) byName() map[string]*ort.Buffer {
-	return map[string]*ort.Buffer{in.names.Image: in.Image, in.names.Mask: in.Mask, in.names.Label: in.Label}
-}
-
-// slot is the batch as memory for a loader to fill.
-func (in Inputs) slot() dataset.Slot {
-	return dataset.Slot{Images: in.Image.Float32s(), Masks: in.Mask.Float32s(), Labels: in.Label.Int64s()}
-}
-
-// Close frees the batch.
-func (in Inputs) Close() {
-	for _, b := range []*ort.Buffer{in.Image, in.Mask, in.Label} {
-		if b != nil {
-			b.Close()
-		}
-	}
 }

@@ -161,7 +161,9 @@ func (in traceInputs) buffers(gs *Graphs) (Inputs, error) {
 
 // traceOnce evaluates everything at the model's own parameters.
 func traceOnce(m *Model, in traceInputs, opt TraceOptions) ([]safetensors.Named, error) {
-	a, err := m.assemble(in.batch(), ObjectiveOf(opt.Config), nil, true)
+	o := ObjectiveOf(opt.Config)
+	o.Scaled = false
+	a, err := m.assemble(in.batch(), o, nil, true)
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +260,16 @@ func traceSteps(ctx context.Context, m *Model, in traceInputs, opt TraceOptions)
 	if err != nil {
 		return nil, err
 	}
-	s, err := NewStepper(gs, in.batch(), opt.ORT)
+	on, err := opt.ORT.Find()
+	if err != nil {
+		return nil, err
+	}
+	if err := gs.SetPrecision(opt.Config.Precision, on.CUDA()); err != nil {
+		return nil, err
+	}
+	sessions := opt.ORT
+	sessions.TF32 = opt.Config.Precision == "tf32"
+	s, err := NewStepper(gs, in.batch(), sessions)
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +298,11 @@ func traceSteps(ctx context.Context, m *Model, in traceInputs, opt TraceOptions)
 	layers := m.layerWeights()
 	out := []safetensors.Named{{Name: "trajectory.loss", Tensor: onnx.FloatTensor(losses, int64(len(losses)))}}
 	for i, p := range s.Params {
-		values, dims := s.Weights[i].Float32s(), p.Shape.Ints()
+		values, err := ort.Values[float32](s.Weights[i])
+		if err != nil {
+			return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
+		dims := p.Shape.Ints()
 		out = append(out, safetensors.Named{Name: "after." + p.Name, Tensor: onnx.FloatTensor(values, dims...)})
 		if layer, ok := layers[p.Name]; ok {
 			t := onnx.FloatTensor(transposed(values, dims[0], dims[1]), dims[1], dims[0])
@@ -304,6 +319,7 @@ func ObjectiveOf(c *configs.Config) gradients.Objective {
 		LambdaSeg: c.LambdaSeg, LambdaAcc: c.LambdaAcc,
 		LambdaBackground: c.LambdaBackground, LambdaForeground: c.LambdaForeground,
 		Temperature: c.Temperature, OwnArgmax: c.Confidence == "own-argmax", StartLayer: c.StartLayer,
+		Scaled: c.Precision == "fp16",
 	}
 }
 

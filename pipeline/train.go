@@ -53,6 +53,7 @@ type trainer struct {
 	names      []string // of classes; nil: not known
 	graphs     *Graphs
 	memory     int64 // bytes, estimated
+	device     ort.Device
 	stepper    *Stepper
 	evaluator  *Evaluator
 	inputs     []Inputs // batches in flight
@@ -165,6 +166,9 @@ func (t *trainer) made(r StepRecord) error {
 	t.state.Step++
 	t.state.GlobalStep++
 	t.state.NotFinite = 0
+	if t.state.LossScale != nil {
+		t.state.LossScale.grew()
+	}
 	t.sum.add(r)
 	if err := t.log.Append(r); err != nil {
 		return err
@@ -178,6 +182,9 @@ func (t *trainer) made(r StepRecord) error {
 // step computes losses and gradients of a batch and updates the parameters.
 func (t *trainer) step(batch *dataset.Batch) (StepRecord, error) {
 	r := StepRecord{Kind: "step", Epoch: t.state.Epoch, Step: t.state.Step, GlobalStep: t.state.GlobalStep, LR: t.cfg.LRAt(t.state.Epoch)}
+	if t.state.LossScale != nil {
+		t.stepper.LossScale = t.state.LossScale.Scale
+	}
 	if err := t.stepper.Compute(t.inputs[batch.Slot]); err != nil {
 		return r, err
 	}
@@ -294,14 +301,21 @@ func (t *trainer) save(which string) error {
 	t.state.LogOffset = offset
 	c := &Checkpoint{State: t.state}
 	for i, p := range t.stepper.Params {
-		c.Parameters = append(c.Parameters, named(p, t.stepper.Weights[i]))
-		c.Moments = append(c.Moments, named(p, t.stepper.Moments[i]))
-		c.Squares = append(c.Squares, named(p, t.stepper.Squares[i]))
+		for _, part := range []struct {
+			to   *[]safetensors.Named
+			from *ort.Buffer
+		}{{&c.Parameters, t.stepper.Weights[i]}, {&c.Moments, t.stepper.Moments[i]}, {&c.Squares, t.stepper.Squares[i]}} {
+			raw, err := part.from.Read()
+			if err != nil {
+				return fmt.Errorf("saving parameter %s: %w", p.Name, err)
+			}
+			*part.to = append(*part.to, named(p, raw))
+		}
 	}
 	return t.run.SaveCheckpoint(which, c)
 }
 
-// named gives a buffer the parameter's name, without a copy.
-func named(p Param, b *ort.Buffer) safetensors.Named {
-	return safetensors.Named{Name: p.Name, Tensor: &onnx.Tensor{Type: onnx.Float, Dims: p.Shape.Ints(), Raw: b.Bytes()}}
+// named gives values the parameter's name, without a copy.
+func named(p Param, raw []byte) safetensors.Named {
+	return safetensors.Named{Name: p.Name, Tensor: &onnx.Tensor{Type: onnx.Float, Dims: p.Shape.Ints(), Raw: raw}}
 }

@@ -370,7 +370,7 @@ var usageFaults = []fault{
 	{name: "a trace without a folder", args: "trace -m model.onnx --inputs batch.safetensors -o no/such/x.safetensors", code: usage, says: "no/such"},
 	{name: "no runtime", spoil: write("lib.so", "no library"), args: "--runtime lib.so finetune -c c.yaml -o run", code: noRuntime, says: "lib.so"},
 	{name: "no runtime at all", args: "--runtime no/such.so finetune -c c.yaml -o run", code: noRuntime, says: "no/such.so|runtime install"},
-	{name: "no such device", args: "--device cuda finetune -c c.yaml -o run", code: noRuntime, says: "CUDA"},
+	{name: "no such device", args: "--device cuda:99 finetune -c c.yaml -o run", code: noRuntime, says: "device cuda:99"},
 	{name: "no such kind of device", args: "--device gpu finetune -c c.yaml -o run", code: usage, says: "gpu"},
 }
 

@@ -219,7 +219,7 @@ func (v *trainingView) hooks() pipeline.Hooks {
 
 func (v *trainingView) start(p pipeline.Plan) {
 	v.close()
-	if strings.HasPrefix(v.c.String("device"), "cuda") {
+	if v.c.String("device") != "cpu" { // after the run's own sessions too
 		v.c.signals.rearm()
 	}
 	v.c.note("Training %s parameters of %s on %d pictures, %d held out, in about %.1f GB of memory; run folder %s",

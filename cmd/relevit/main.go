@@ -54,14 +54,14 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:    "relevit",
 		Usage:   "make Vision Transformers look at the object instead of the background",
 		Version: version(),
-		UsageText: "relevit [--threads N] [--device cpu|cuda[:N]] [--runtime LIB] [--quiet] [--json] COMMAND ...\n\n" +
+		UsageText: "relevit [--threads N] [--device cpu|cuda[:N]|auto] [--runtime LIB] [--quiet] [--json] COMMAND ...\n\n" +
 			"relevit convert vit_tiny.safetensors -o model.onnx\n" +
 			"relevit finetune -c vit-tiny --set model=model.onnx --set data.images=IMAGES --set data.masks=MASKS -o run\n" +
 			"relevit export run -o robust.onnx",
 		Description: exitCodeTable(),
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "threads", Usage: "run each operator on `N` threads; 0: one for each processor"},
-			&cli.StringFlag{Name: "device", Usage: "run on `DEVICE`: cpu, cuda or cuda:N", Value: "cpu"},
+			&cli.StringFlag{Name: "device", Usage: "run on `DEVICE`: cpu, cuda, cuda:N, or auto: the GPU where one works, else the CPU", Value: "cpu"},
 			&cli.StringFlag{Name: "runtime", Usage: "load ONNX Runtime from `LIB`, a library or its folder"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress and no messages but errors", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "json", Usage: "print the result, or the error, as one JSON object", DisableDefaultText: true},
@@ -128,6 +128,7 @@ type call struct {
 	stdout, stderr io.Writer
 	json, quiet    bool
 	signals        *interrupts
+	told           bool // of the device
 }
 
 // signalsKey is where the app's metadata keep the *interrupts.
@@ -171,7 +172,7 @@ func (c *call) need(flags ...string) error {
 
 // runtimeOptions reads how sessions are to run, and on which library.
 func (c *call) runtimeOptions() (ort.Options, error) {
-	opt := ort.Options{Threads: c.Int("threads"), Device: c.String("device"), Library: c.String("runtime")}
+	opt := ort.Options{Threads: c.Int("threads"), Device: c.String("device"), Library: c.String("runtime"), OnDevice: c.found}
 	if err := ort.CheckDevice(opt.Device); err != nil {
 		return opt, usagef("--%v", err)
 	}
@@ -179,6 +180,17 @@ func (c *call) runtimeOptions() (ort.Options, error) {
 		return opt, usagef("--threads %d: expected 0 or more", opt.Threads)
 	}
 	return opt, nil
+}
+
+// found takes note of the device that the runtime runs on.
+func (c *call) found(d ort.Device) {
+	if d.CUDA() {
+		c.signals.rearm()
+	}
+	if c.String("device") == "auto" && !c.told {
+		c.note("Running on %v", d)
+	}
+	c.told = true
 }
 
 // note tells the user something, on standard error.

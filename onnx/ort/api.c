@@ -26,6 +26,7 @@ enum position {
 	GetDimensions = 62,
 	GetSymbolicDimensions = 63,
 	GetTensorTypeAndShape = 65,
+	CreateMemoryInfo = 68,
 	CreateCpuMemoryInfo = 69,
 	AllocatorFree = 76,
 	GetAllocatorWithDefaultOptions = 78,
@@ -99,6 +100,11 @@ void free_providers(const void *api, char **names, int n) {
 status_t cpu_memory_info(const void *api, void **out) {
 	enum { arena_allocator = 1, default_memory = 0 };
 	return FN(CreateCpuMemoryInfo, status_t, int, int, void **)(arena_allocator, default_memory, out);
+}
+
+status_t memory_info(const void *api, const char *device, int ordinal, void **out) {
+	enum { device_allocator = 0, default_memory = 0 };
+	return FN(CreateMemoryInfo, status_t, const char *, int, int, int, void **)(device, device_allocator, ordinal, default_memory, out);
 }
 
 status_t new_tensor(const void *api, void *mem_info, void *data, size_t bytes, const int64_t *dims, size_t rank,

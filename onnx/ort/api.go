@@ -65,12 +65,21 @@ func (a capi) cpuMemory() (handle, error) {
 	return out, err
 }
 
-// newTensor makes a value over memory that C owns, which must outlive it.
-func (a capi) newTensor(memInfo handle, mem []byte, t onnx.DType, shape []int64) (handle, error) {
+// memoryInfo describes a device's memory.
+func (a capi) memoryInfo(device string, ordinal int) (handle, error) {
+	name := C.CString(device)
+	defer C.free(unsafe.Pointer(name))
+	var out unsafe.Pointer
+	err := a.check(C.memory_info(a.table, name, C.int(ordinal), &out))
+	return out, err
+}
+
+// newTensor makes a value over memory that isn't Go's, which must outlive it.
+func (a capi) newTensor(memInfo handle, at unsafe.Pointer, bytes int64, t onnx.DType, shape []int64) (handle, error) {
 	dims := append([]int64{}, shape...)
 	dims = append(dims, 0) // so that a scalar has an address to give
 	var out unsafe.Pointer
-	err := a.check(C.new_tensor(a.table, memInfo, unsafe.Pointer(unsafe.SliceData(mem)), C.size_t(len(mem)),
+	err := a.check(C.new_tensor(a.table, memInfo, at, C.size_t(bytes),
 		(*C.int64_t)(&dims[0]), C.size_t(len(shape)), C.int32_t(t), &out))
 	return out, err
 }

@@ -16,13 +16,18 @@ import (
 // the other reads, without a copy. The memory is C's, so the garbage collector
 // neither moves nor counts it, and it lives until Close. Slices and tensors
 // taken from a Buffer are views of it and must not be used after Close.
+//
+// A buffer of a device (see Place) has no views: Read, Write and Copy reach it,
+// and work wherever a buffer lives.
 type Buffer struct {
 	dtype onnx.DType
 	shape []int64
-	mem   []byte
+	mem   []byte         // what Go sees of it, nil on a device
+	there unsafe.Pointer // on a device, else nil
+	place Place
 	value handle // nil once closed
 	api   capi
-	own   bool // mem is ours to free, not the value's
+	free  func() // frees memory that isn't the value's; nil where it is
 }
 
 // Element lists the Go types that buffers hold. Other ONNX types, such as
@@ -34,7 +39,7 @@ type Element interface {
 // NewBuffer returns a tensor of zeros; a scalar has no dimensions. The runtime
 // must be loaded.
 func NewBuffer(t onnx.DType, shape ...int64) (*Buffer, error) {
-	api, memory, err := current()
+	_, memory, err := current()
 	if err != nil {
 		return nil, err
 	}
@@ -46,14 +51,23 @@ func NewBuffer(t onnx.DType, shape ...int64) (*Buffer, error) {
 	if mem == nil {
 		return nil, &MemoryError{Doing: "making buffer " + describe(t, shape), Bytes: fmt.Sprint(n)}
 	}
-	value, err := api.newTensor(memory, mem, t, shape)
-	if err != nil {
-		release(mem)
-		return nil, fmt.Errorf("making buffer %s: %w", describe(t, shape), err)
+	b := &Buffer{dtype: t, shape: slices.Clone(shape), mem: mem, free: func() { release(mem) }}
+	return b, b.open(memory, unsafe.Pointer(unsafe.SliceData(mem)), n)
+}
+
+// open makes ONNX Runtime's value of the buffer's memory, or frees it.
+func (b *Buffer) open(info handle, at unsafe.Pointer, bytes int64) error {
+	api, _, err := current()
+	if err == nil {
+		b.api = api
+		b.value, err = api.newTensor(info, at, bytes, b.dtype, b.shape)
 	}
-	b := &Buffer{dtype: t, shape: slices.Clone(shape), mem: mem, value: value, api: api, own: true}
+	if err != nil {
+		b.free()
+		return fmt.Errorf("making buffer %s: %w", describe(b.dtype, b.shape), err)
+	}
 	b.count(1)
-	return b, nil
+	return nil
 }
 
 // BufferOf returns a tensor holding a copy of data, whose length must be the
@@ -75,8 +89,67 @@ func Set[T Element](b *Buffer, data []T) error {
 	if t := typeOf[T](); t != b.dtype || len(data) != b.Len() || b.value == nil {
 		return fmt.Errorf("filling buffer %s with %d elements of %v", b, len(data), t)
 	}
-	copy(view[T](b), data)
-	return nil
+	return b.Write(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data))*unsafe.Sizeof(*new(T))))
+}
+
+// Write replaces the contents, little-endian and in row-major order.
+func (b *Buffer) Write(raw []byte) error {
+	if n, err := byteSize(b.dtype, b.shape); err != nil || int64(len(raw)) != n || b.value == nil {
+		return fmt.Errorf("filling buffer %s with %d bytes", b, len(raw))
+	}
+	if b.there == nil {
+		copy(b.mem, raw)
+		return nil
+	}
+	return b.place.copy(b.there, unsafe.Pointer(unsafe.SliceData(raw)), len(raw), up)
+}
+
+// Read returns the contents: Bytes where Go sees them, else a copy.
+func (b *Buffer) Read() ([]byte, error) {
+	if b.value == nil {
+		return nil, fmt.Errorf("reading buffer %s", b)
+	}
+	if b.there == nil {
+		return b.mem, nil
+	}
+	n, err := byteSize(b.dtype, b.shape)
+	if err != nil {
+		return nil, err
+	}
+	raw := make([]byte, n)
+	return raw, b.place.copy(unsafe.Pointer(unsafe.SliceData(raw)), b.there, len(raw), down)
+}
+
+// Values returns the elements wherever the buffer lives: a view where Go sees
+// them, else a copy.
+func Values[T Element](b *Buffer) ([]T, error) {
+	raw, err := b.Read()
+	if err != nil {
+		return nil, err
+	}
+	if t := typeOf[T](); t != b.dtype {
+		return nil, fmt.Errorf("reading buffer %s as elements of %v", b, t)
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(raw))), b.Len()), nil
+}
+
+// Copy replaces the contents by another buffer's of the same type and shape,
+// wherever the two live.
+func (b *Buffer) Copy(from *Buffer) error {
+	if b.dtype != from.dtype || !slices.Equal(b.shape, from.shape) || b.value == nil || from.value == nil {
+		return fmt.Errorf("filling buffer %s from %s", b, from)
+	}
+	switch {
+	case from.there == nil:
+		return b.Write(from.mem)
+	case b.there == nil:
+		return from.place.copy(unsafe.Pointer(unsafe.SliceData(b.mem)), from.there, len(b.mem), down)
+	}
+	n, err := byteSize(b.dtype, b.shape)
+	if err != nil {
+		return err
+	}
+	return b.place.copy(b.there, from.there, int(n), within)
 }
 
 // BufferFrom returns a buffer holding a copy of a numeric constant.
@@ -93,7 +166,7 @@ func BufferFrom(t *onnx.Tensor) (*Buffer, error) {
 	return b, nil
 }
 
-// Tensor returns a copy as a constant.
+// Tensor returns a copy as a constant, of a buffer that Go sees.
 func (b *Buffer) Tensor() *onnx.Tensor {
 	return &onnx.Tensor{Type: b.dtype, Dims: slices.Clone(b.shape), Raw: slices.Clone(b.mem)}
 }
@@ -142,10 +215,10 @@ func (b *Buffer) Close() {
 	}
 	b.count(-1)
 	b.api.releaseValue(b.value)
-	if b.own {
-		release(b.mem)
+	if b.free != nil {
+		b.free()
 	}
-	b.value, b.mem = nil, nil
+	b.value, b.mem, b.there = nil, nil, nil
 }
 
 // String describes the buffer as float32(8,1000).
@@ -171,7 +244,8 @@ func (b *Buffer) Len() int {
 	return n
 }
 
-// Bytes returns the memory itself, little-endian and in row-major order.
+// Bytes returns the memory itself, little-endian and in row-major order; nil on
+// a device, as all views are.
 func (b *Buffer) Bytes() []byte { return b.mem }
 
 // Float32s returns the elements, nil if they aren't float32.
@@ -231,7 +305,7 @@ func (b *Buffer) Dense() (*tensor.Dense, error) {
 }
 
 func view[T Element](b *Buffer) []T {
-	if typeOf[T]() != b.dtype || b.value == nil {
+	if typeOf[T]() != b.dtype || b.value == nil || b.there != nil {
 		return nil
 	}
 	if len(b.mem) == 0 {

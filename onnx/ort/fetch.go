@@ -16,12 +16,18 @@ type fetcher func(ctx context.Context, b build, dir string, progress io.Writer) 
 
 var fetchers = map[string]fetcher{"pip": fetchPip, "npm": fetchNpm, "maven": fetchMaven, "github": fetchGitHub}
 
-// fetchPip takes the wheel for b.pack, a platform tag. The library is the same
-// for every Python, so the local one's version doesn't matter.
+// fetchPip takes the wheel for b.pack, a platform tag.
 func fetchPip(ctx context.Context, b build, dir string, progress io.Writer) (string, error) {
+	return fetchWheel(ctx, "onnxruntime=="+b.version, b.pack, dir, progress)
+}
+
+// fetchWheel downloads a wheel, given as name==version, for a platform tag. Its
+// libraries are the same for every Python, so the local one's version doesn't
+// matter.
+func fetchWheel(ctx context.Context, requirement, tag, dir string, progress io.Writer) (string, error) {
 	args := []string{"download", "--no-deps", "--no-input", "--disable-pip-version-check", "--only-binary=:all:",
-		"--implementation", "cp", "--python-version", "3.12", "--abi", "cp312", "--platform", b.pack,
-		"--dest", dir, "onnxruntime==" + b.version}
+		"--implementation", "cp", "--python-version", "3.12", "--abi", "cp312", "--platform", tag,
+		"--dest", dir, requirement}
 	var failures []error
 	for _, pip := range [][]string{{"python3", "-m", "pip"}, {"pip3"}, {"pip"}, {"python", "-m", "pip"}} {
 		err := run(ctx, dir, progress, append(pip, args...)...)

@@ -30,15 +30,23 @@ func CacheDir() (string, error) {
 }
 
 // Locate finds the runtime library: what the --runtime flag names, then
-// $RELEVIT_RUNTIME, then what Install put into the cache, then beside the
-// executable, then where systems keep libraries. A flag or a variable that
-// names nothing is a *MissingError, and so is finding none at all.
-func Locate(flag string) (string, error) {
+// $RELEVIT_RUNTIME, then what Install put into the cache, or InstallCUDA, then
+// beside the executable, then where systems keep libraries. A flag or a variable
+// that names nothing is a *MissingError, and so is finding none at all.
+func Locate(flag string) (string, error) { return locate(flag, false) }
+
+// locate finds the library, with cuda what InstallCUDA put into the cache before
+// what Install did.
+func locate(flag string, cuda bool) (string, error) {
 	if flag != "" {
 		return named(flag, "--runtime")
 	}
 	if env := os.Getenv(envRuntime); env != "" {
 		return named(env, envRuntime)
+	}
+	withCUDA, cudaErr := locateCUDA()
+	if cuda && cudaErr == nil {
+		return withCUDA, nil
 	}
 	if cache, err := CacheDir(); err == nil {
 		for _, b := range platformBuilds() {
@@ -46,6 +54,9 @@ func Locate(flag string) (string, error) {
 				return p, nil
 			}
 		}
+	}
+	if cudaErr == nil { // it runs graphs on the CPU as well
+		return withCUDA, nil
 	}
 	dirs := slices.DeleteFunc(searchDirs(), func(dir string) bool { return dir == "" })
 	for _, dir := range dirs {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -16,22 +15,49 @@ import (
 // pattern (which costs 1.5 times the memory and gains nothing).
 type Options struct {
 	Threads int    // within one operator; 0 means all cores this process may use
-	Device  string // "" or "cpu", "cuda", "cuda:N"
+	Device  string // "" or "cpu", "cuda", "cuda:N"; "auto": cuda where that works, else cpu
 	AsIs    bool   // run the nodes as written, without graph optimizations
 	Profile string // prefix of a JSON profile that EndProfile completes; "" means none
 	Name    string // what messages call a model given as bytes; "" means "the graph"
 	Library string // what Load loads, a library or its folder; "" means what is loaded already, or else what Locate finds
+
+	TF32   bool // on a GPU, multiply float32 with 10 bits after the point; it is never done unasked
+	Replay bool // on a GPU, replay a run as one CUDA graph; every input and output must be a buffer of its Place
+	Apart  bool // on the CPU, keep the buffers of its Place apart from Go, as a GPU's are: what is right so is right there
+
+	OnDevice func(Device) // told by Load which one it found, where Device asks for another than the CPU; may be nil
 }
 
 // Load loads the runtime, once whatever else a command needs has been read: a
-// bad file is told of without one.
+// bad file is told of without one. A GPU that is asked for has run a graph by
+// then, or Load says what is missing.
 func (o Options) Load() error {
-	if o.Library == "" {
-		if _, err := Current(); err == nil {
-			return nil
+	_, wanted, err := parseDevice(o.Device)
+	if err != nil {
+		return err
+	}
+	if _, err := Current(); err != nil || o.Library != "" {
+		withCUDA := wanted
+		if o.Device == automatic { // without a GPU the other library is as good, and newer
+			_, missing := (&gpu{}).probe()
+			withCUDA = missing == nil
+		}
+		path, err := locate(o.Library, withCUDA)
+		if err != nil {
+			return err
+		}
+		if err := Init(path); err != nil {
+			return err
 		}
 	}
-	return Load(o.Library)
+	if !wanted {
+		return nil
+	}
+	found, err := o.Find()
+	if err == nil && o.OnDevice != nil {
+		o.OnDevice(found)
+	}
+	return err
 }
 
 // CheckDevice reports whether s reads as a device, before anything is loaded.
@@ -40,10 +66,14 @@ func CheckDevice(s string) error {
 	return err
 }
 
-// parseDevice returns the CUDA ordinal and whether s names a CUDA device.
+// parseDevice returns the CUDA ordinal and whether s names a CUDA device or
+// leaves the choice.
 func parseDevice(s string) (ordinal int, cuda bool, err error) {
-	if s == "" || s == "cpu" {
+	switch s {
+	case "", "cpu":
 		return 0, false, nil
+	case automatic:
+		return 0, true, nil
 	}
 	name, number, numbered := strings.Cut(s, ":")
 	if name == "cuda" && !numbered {
@@ -51,14 +81,14 @@ func parseDevice(s string) (ordinal int, cuda bool, err error) {
 	}
 	n, err := strconv.Atoi(number)
 	if name != "cuda" || err != nil || n < 0 {
-		return 0, false, fmt.Errorf("device %q: expected cpu, cuda or cuda:N", s)
+		return 0, false, fmt.Errorf("device %q: expected cpu, cuda, cuda:N or auto", s)
 	}
 	return n, true, nil
 }
 
 // session translates o for the binding; the caller destroys the result.
 func (o Options) session() (*binding.SessionOptions, error) {
-	ordinal, cuda, err := parseDevice(o.Device)
+	ordinal, cuda, err := o.cuda()
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +119,7 @@ func (o Options) session() (*binding.SessionOptions, error) {
 		err = so.EnableProfiling(o.Profile)
 	}
 	if err == nil && cuda {
-		err = addCUDA(so, ordinal)
+		err = o.addCUDA(so, ordinal)
 	}
 	if err != nil {
 		so.Destroy()
@@ -98,28 +128,25 @@ func (o Options) session() (*binding.SessionOptions, error) {
 	return so, nil
 }
 
-const cudaProvider = "CUDAExecutionProvider"
-
 // addCUDA puts CUDA before the CPU. Where it can't run that is an error: a
 // graph which silently ran on the CPU would only look slow.
-func addCUDA(so *binding.SessionOptions, ordinal int) error {
-	info, err := Current()
-	if err != nil {
+func (o Options) addCUDA(so *binding.SessionOptions, ordinal int) error {
+	if _, err := openGPU(ordinal); err != nil {
 		return err
-	}
-	if !slices.Contains(info.Providers, cudaProvider) {
-		return &MissingError{
-			What:   fmt.Sprintf("device cuda:%d", ordinal),
-			Found:  fmt.Sprintf("%s (version %s) has no CUDA, only %s", info.Path, info.Version, strings.Join(info.Providers, ", ")),
-			Advice: "name the library of a GPU build by --runtime, with its provider libraries beside it, or use --device cpu",
-		}
 	}
 	co, err := binding.NewCUDAProviderOptions()
 	if err != nil {
 		return noCUDA(ordinal, err)
 	}
 	defer co.Destroy()
-	if err := co.Update(map[string]string{"device_id": strconv.Itoa(ordinal)}); err != nil {
+	flag := map[bool]string{false: "0", true: "1"}
+	err = co.Update(map[string]string{
+		"device_id":             strconv.Itoa(ordinal),
+		"use_tf32":              flag[o.TF32], // ONNX Runtime's own choice is 1
+		"enable_cuda_graph":     flag[o.Replay],
+		"arena_extend_strategy": "kSameAsRequested", // or it takes powers of two
+	})
+	if err != nil {
 		return noCUDA(ordinal, err)
 	}
 	if err := so.AppendExecutionProviderCUDA(co); err != nil {

@@ -77,7 +77,7 @@ func newSession(name string, opt Options, load func(*binding.SessionOptions) (*b
 	defer so.Destroy()
 	inner, err := load(so)
 	if err != nil {
-		if ordinal, cuda, _ := parseDevice(opt.Device); cuda && strings.Contains(err.Error(), "CUDA") {
+		if ordinal, cuda, _ := opt.cuda(); cuda && strings.Contains(err.Error(), "CUDA") {
 			err = noCUDA(ordinal, err)
 		}
 		if e := noMemory("loading "+name, err); e != nil {

@@ -220,6 +220,11 @@ func (e *Epoch) work() {
 	for j := range e.jobs {
 		j.p.errs[j.at] = e.fill(&w, j.p, j.at)
 		if j.p.left.Add(-1) == 0 {
+			if full := e.l.o.OnFull; full != nil && e.ctx.Err() == nil {
+				if err := full(j.p.Slot); err != nil {
+					j.p.errs[j.at] = errors.Join(j.p.errs[j.at], err)
+				}
+			}
 			close(j.p.filled)
 		}
 	}

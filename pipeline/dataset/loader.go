@@ -44,6 +44,7 @@ type Options struct {
 	Strict      bool                 // a corrupt image is an error, not replaced
 	LeaveOut    bool                 // leave the place of an image that can't be read or decoded empty instead of replacing it
 	OnCorrupt   func(Corrupt)        // told once about each image that is replaced or left out; may be nil
+	OnFull      func(slot int) error // told of each batch once it is in its slot, before Next gives it; beside other batches' use; may be nil
 
 	// Read reads a sample, and its mask unless that is nil, from elsewhere than its
 	// files; several goroutines call it. May be nil.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -212,6 +213,36 @@ func TestDropLastLeavesOutTheRest(t *testing.T) {
 	o.DropLast = true
 	if n := len(digests(t, tree(t, 2, 5), o, 0, 0)); n != 2 {
 		t.Errorf("%d batches of 4 from 10 samples", n)
+	}
+}
+
+// TestFullSlotsAreToldOfBeforeTheirBatchIsGiven copies each slot when it is full,
+// as a run does that sends batches to a device.
+func TestFullSlotsAreToldOfBeforeTheirBatchIsGiven(t *testing.T) {
+	o := small(4)
+	o.Slots = []Slot{NewSlot(4, o.Preprocess.Size, true), NewSlot(4, o.Preprocess.Size, true)}
+	var sent [2][]float32
+	o.OnFull = func(slot int) error {
+		sent[slot] = slices.Clone(o.Slots[slot].Images)
+		return nil
+	}
+	samples := tree(t, 3, 5)
+	_, e := begin(t, samples, o, 0, 0)
+	for range 4 {
+		b, err := e.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(sent[b.Slot], o.Slots[b.Slot].Images) {
+			t.Errorf("batch %d was given before it was sent", b.Step)
+		}
+		sent[b.Slot] = nil
+		e.Release(b)
+	}
+	o.OnFull = func(int) error { return errors.New("the device is gone") }
+	_, e = begin(t, samples, o, 0, 0)
+	if _, err := e.Next(); err == nil || !strings.Contains(err.Error(), "the device is gone") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -54,10 +54,12 @@ func (j *judge) take(parameters []safetensors.Named) error {
 	}
 	for _, p := range parameters {
 		i, ok := at[p.Name]
-		if !ok || len(p.Tensor.Raw) != len(j.stepper.Weights[i].Bytes()) {
+		if !ok {
 			return fmt.Errorf("parameter %s is not one of the demo's model", p.Name)
 		}
-		copy(j.stepper.Weights[i].Bytes(), p.Tensor.Raw)
+		if err := j.stepper.Weights[i].Write(p.Tensor.Raw); err != nil {
+			return fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
 	}
 	return nil
 }

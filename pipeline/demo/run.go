@@ -205,7 +205,9 @@ func (d *demo) prepare(ctx context.Context) error {
 // a second one. Jobs begin in their order.
 func (d *demo) parallel(ctx context.Context, jobs int, do func(ctx context.Context, i int, opt ort.Options) error) error {
 	opt, workers := d.opt.ORT, 1
-	if opt.Threads == 0 && (opt.Device == "" || opt.Device == "cpu") {
+	if on, err := opt.Find(); err != nil {
+		return err
+	} else if opt.Threads == 0 && !on.CUDA() {
 		opt.Threads, workers = 1, min(runtime.GOMAXPROCS(0), jobs)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -31,3 +31,20 @@ func Exit(code int) {
 	}
 	os.Exit(code)
 }
+
+// NeedCUDA returns options for the first GPU, or skips the test and says what is
+// missing. A process has one runtime library: `make test-cuda` chooses the one
+// with CUDA for all tests.
+func NeedCUDA(t testing.TB) ort.Options {
+	t.Helper()
+	opt := ort.Options{Device: "cuda"}
+	err := opt.Load()
+	switch {
+	case err == nil:
+	case ort.IsMissing(err):
+		t.Skipf("needs a GPU (see make test-cuda): %v", err)
+	default:
+		t.Fatal(err)
+	}
+	return opt
+}
