@@ -35,8 +35,10 @@ func NewSlot(name string, shape onnx.Shape) Slot {
 // of type t for every slot:
 //
 //	m = m + (1 - beta1)(g - m),  v = beta2 v + (1 - beta2) g^2
-//	p = p (1 - lr decay) - lr/(1 - beta1^step) m / (sqrt(v)/sqrt(1 - beta2^step) + eps)
+//	p = p (1 - lr decay) - lr/(1 - beta1^step) m / (sqrt(v)/c + eps),  c = sqrt(1 - beta2^step)
+//	  = p (1 - lr decay) - lr c/(1 - beta1^step) m / (sqrt(v) + eps c)
 //
+// in the second spelling, which passes through memory once less.
 // The scalars are computed in float64: in float32, 1 - beta2^step alone would
 // lose four digits. Each input is last read before the output that replaces it
 // is written, so both may be one buffer.
@@ -50,8 +52,9 @@ func (a AdamW) Graph(slots []Slot, t onnx.DType) (*onnx.Graph, error) {
 	correction := func(beta float64) *onnx.Value {
 		return b.Sub(one, b.Op("Pow", nil, b.Scalar(beta, rate), step))
 	}
-	size := b.Cast(b.Div(rate, correction(a.Beta1)), t)
-	root := b.Cast(b.Op("Sqrt", nil, correction(a.Beta2)), t)
+	root := b.Op("Sqrt", nil, correction(a.Beta2))
+	size := b.Cast(b.Div(b.Mul(rate, root), correction(a.Beta1)), t)
+	eps := b.Cast(b.Mul(root, b.Scalar(a.Eps, rate)), t)
 	shrink := b.Cast(b.Sub(one, b.Mul(rate, b.Scalar(a.WeightDecay, rate))), t)
 	for _, s := range slots {
 		b.In("adamw/" + s.Name)
@@ -59,8 +62,8 @@ func (a AdamW) Graph(slots []Slot, t onnx.DType) (*onnx.Graph, error) {
 		m, v := g.AddInput(s.Moment, t, s.Shape), g.AddInput(s.Square, t, s.Shape)
 		m = b.Named(s.NextMoment, b.Add(m, b.Scale(b.Sub(grad, m), 1-a.Beta1)))
 		v = b.Named(s.NextSquare, b.Add(b.Scale(v, a.Beta2), b.Scale(b.Mul(grad, grad), 1-a.Beta2)))
-		deviation := b.Add(b.Div(b.Op("Sqrt", nil, v), root), b.Scalar(a.Eps, v))
-		p = b.Named(s.Next, b.Sub(b.Mul(p, shrink), b.Mul(b.Div(m, deviation), size)))
+		ratio := b.Div(m, b.Add(b.Op("Sqrt", nil, v), eps))
+		p = b.Named(s.Next, b.Sub(b.Mul(p, shrink), b.Mul(ratio, size)))
 		g.Outputs = append(g.Outputs, p, m, v)
 	}
 	return g, b.Err()
