@@ -21,7 +21,12 @@ func matMul(c *call) {
 	if len(x.Shape) == 1 {
 		x, dy = b.Unsqueeze(x, 0), b.Unsqueeze(dy, -2)
 	}
-	if c.needs(0) {
+	switch {
+	case !c.needs(0):
+	case x == c.x(0) && x.Is("Transpose") && b.SwapLast(x) == x.Node.Inputs[0]:
+		// whose own gradient then undoes this transposition
+		c.give(0, b.SwapLast(b.MatMul(w, b.SwapLast(dy))))
+	default:
 		c.give(0, likeVector(b, b.MatMul(dy, b.SwapLast(w)), c.x(0), -2))
 	}
 	if !c.needs(1) {
