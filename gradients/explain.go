@@ -148,7 +148,7 @@ func GradTimesAttention(b *onnx.Builder, s Subject, target *onnx.Value) (Relevan
 func (s Subject) flow(b *onnx.Builder, maps []AttentionMap, grads []*onnx.Value) *onnx.Value {
 	var sum *onnx.Value
 	for i, m := range maps {
-		flow := s.Heads.of(b, s.positive(b, m.Square(b, grads[i]), m.Square(b, m.Value)))
+		flow := s.Heads.of(b, positive(b, m.Square(b, grads[i]), m.Square(b, m.Value)))
 		if sum == nil {
 			sum = flow
 		} else {
@@ -158,16 +158,42 @@ func (s Subject) flow(b *onnx.Builder, maps []AttentionMap, grads []*onnx.Value)
 	return sum
 }
 
-// positive is max(G A, 0). Where a loss follows, and G is constant to it, it is
-// spelled A (G [G A >= 0]): the gradient towards A then needs the second factor
-// alone, so that of each block a tensor of the map's size less waits for it.
-func (s Subject) positive(b *onnx.Builder, grad, attention *onnx.Value) *onnx.Value {
-	product := b.Mul(grad, attention)
-	zero := b.Scalar(0, product)
-	if s.trained {
-		return b.Mul(attention, keep(b, b.Op("GreaterOrEqual", nil, product, zero), grad))
+// positive is max(G A, 0). Of a softmax it is spelled A max(G, 0), whose gradient
+// towards A is one product: nothing there is below zero, and where it is zero,
+// no gradient comes through the softmax.
+func positive(b *onnx.Builder, grad, attention *onnx.Value) *onnx.Value {
+	if ofSoftmax(attention) {
+		return b.Mul(attention, b.Op("Clip", nil, grad, b.Scalar(0, grad)))
 	}
-	return b.Op("Clip", nil, product, zero)
+	product := b.Mul(grad, attention)
+	return b.Op("Clip", nil, product, b.Scalar(0, product))
+}
+
+// ofSoftmax reports whether a value holds elements of a softmax, moved about, or
+// zeros where a mask put them.
+func ofSoftmax(v *onnx.Value) bool {
+	for v != nil && v.Node != nil && v.Node.Domain == "" {
+		n := v.Node
+		switch n.Op {
+		case "Softmax":
+			return true
+		case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Cast", "Identity", "Dropout":
+			v = n.Inputs[0]
+		case "Where":
+			return zeroOrSoftmax(n.Inputs[1]) && zeroOrSoftmax(n.Inputs[2])
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+func zeroOrSoftmax(v *onnx.Value) bool {
+	if v.Data == nil {
+		return ofSoftmax(v)
+	}
+	values, err := v.Data.Float64s()
+	return err == nil && len(values) == 1 && values[0] == 0
 }
 
 // GradCAM is Selvaraju et al.'s (ICCV 2017) on tokens as pytorch-grad-cam has it

@@ -95,7 +95,7 @@ func (t *Terms) relevance(b *onnx.Builder, s Subject, o Objective, mask, label *
 		return fmt.Errorf("no attention map is left: the model has %d, of which start_layer %d wants those from block %d on", len(s.Maps), o.StartLayer, o.StartLayer)
 	}
 	if o.Order != SecondOrder {
-		t.Stop, s.trained = grads, true
+		t.Stop = grads
 	}
 	t.Relevance = Rollout(b, s, maps, grads)
 	defer b.In(b.In("loss"))

@@ -16,8 +16,6 @@ type Subject struct {
 	Grid   [2]int64       // patch rows, columns
 	Mean   bool           // no class token: the rollout starts from the mean over patches
 	Heads  Fusion
-
-	trained bool // a loss follows that holds attention gradients constant: see positive
 }
 
 // AttentionMap is one attention after its softmax.
