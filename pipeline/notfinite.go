@@ -30,7 +30,7 @@ type NotFiniteRecord struct {
 	GlobalStep int      `json:"global_step"`
 	Found      string   `json:"found"`
 	Pictures   []string `json:"pictures"`
-	Action     string   `json:"action"`            // skip or rollback
+	Action     string   `json:"action"`            // skip, rollback, or rescale: the loss scale was too large
 	BackTo     *int     `json:"back_to,omitempty"` // the global step whose parameters came back
 }
 
@@ -44,7 +44,7 @@ func (t *trainer) notFinite(e *NotFiniteError, batch *dataset.Batch) error {
 	}
 	if t.outOfRange(e) {
 		return t.leaveOut(NotFiniteRecord{Kind: "not_finite", Epoch: e.Record.Epoch, Step: e.Record.Step, GlobalStep: e.Record.GlobalStep,
-			Found: e.Found, Pictures: e.Pictures, Action: "skip"})
+			Found: e.Found, Pictures: e.Pictures, Action: rescaled})
 	}
 	if t.cfg.OnNaN == "stop" {
 		return t.stopAt(e, beforeStep, orSkip)

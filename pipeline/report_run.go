@@ -137,8 +137,19 @@ func (v *runReport) done() (report.Section, error) {
 	if c.Method != "relevance" {
 		s.Facts[4].Value = fmt.Sprintf("%g x mask loss of %s + %g x classification", c.LambdaSeg, c.Method, c.LambdaAcc)
 	}
-	if bad := v.history.NotFinite; len(bad) > 0 {
-		s.Facts = append(s.Facts, report.Fact{Name: "without a number", Value: fmt.Sprintf("%s, on_nan %s", counted(len(bad), "step"), c.OnNaN)})
+	bad, unfit := 0, 0
+	for _, r := range v.history.NotFinite {
+		if r.Action == rescaled {
+			unfit++
+		} else {
+			bad++
+		}
+	}
+	if bad > 0 {
+		s.Facts = append(s.Facts, report.Fact{Name: "without a number", Value: fmt.Sprintf("%s, on_nan %s", counted(bad, "step"), c.OnNaN)})
+	}
+	if unfit > 0 {
+		s.Facts = append(s.Facts, report.Fact{Name: "loss scale", Value: fmt.Sprintf("%s left out while it was too large", counted(unfit, "step"))})
 	}
 	if len(commands) > 0 {
 		s.Command = commands[0].Command

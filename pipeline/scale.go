@@ -23,6 +23,9 @@ func (s *LossScale) grew() {
 	}
 }
 
+// rescaled is the action of a step that was left out because of the scale.
+const rescaled = "rescale"
+
 // LossScale is where the scale of the loss stands.
 type LossScale struct {
 	Scale float64 `json:"scale"`
