@@ -34,6 +34,7 @@ func TestHeldOutLossThatIsNoNumber(t *testing.T) {
 	work := dazzledModel(t)
 	white := firstOf(t, work, "validation.csv")
 	mustRun(t, work, "--threads", "1", "finetune", "-c", "c.yaml", "-o", "whole")
+	dark := read(t, white)
 	const inSecondEpoch = 10 // lines: the start, six steps and the first epoch, and two steps
 	for _, c := range []struct {
 		name, policy string
@@ -60,6 +61,13 @@ func TestHeldOutLossThatIsNoNumber(t *testing.T) {
 				}
 				isOnPage(t, string(out), failed)
 				checkCheckpoints(t, filepath.Join(work, run), map[string]bool{pipeline.Last: true})
+				if c.policy == "stop" { // with the picture back, nothing has been lost
+					if err := os.WriteFile(white, dark, 0o666); err != nil {
+						t.Fatal(err)
+					}
+					mustRun(t, work, args...)
+					sameRuns(t, filepath.Join(work, "whole"), filepath.Join(work, run))
+				}
 				return
 			}
 			if err != nil {
