@@ -59,7 +59,7 @@ faults: runtime ## kill, signal, fill disks and take files away, and print what 
 e2e: runtime ## run the tests on real weights too (minutes)
 	RELEVIT_KILLS=20 go test -tags e2e -timeout 120m ./...
 
-bench: runtime ## print seconds per step and peak memory beside a plain forward
+bench: runtime ## print speed and memory beside their limits, and beside PyTorch where it is (minutes)
 	go test -tags bench -run TestBenchTable -v -count 1 -timeout 60m ./pipeline
 
 demo-model: runtime ## train the model that the demo embeds, anew

@@ -5,6 +5,7 @@ package pipeline
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/relevit/relevit/gradients"
@@ -91,12 +92,11 @@ func (b *bench) openExplaining() func() error {
 		b.Fatal(err)
 	}
 	b.Cleanup(x.close)
-	noise(x.image.Float32s())
-	for i := range x.target.Int64s() {
-		x.target.Int64s()[i] = predicted
-	}
+	images := make([]float32, benchBatch*3*x.size[0]*x.size[1])
+	noise(images)
+	classes := slices.Repeat([]int64{predicted}, benchBatch)
 	return func() error {
-		_, _, err := x.run()
+		_, _, err := x.run(images, classes)
 		return err
 	}
 }

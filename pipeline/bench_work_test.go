@@ -52,10 +52,11 @@ func TestBenchCountsTheWorkOfProducts(t *testing.T) {
 	}
 }
 
-// vitShape is a Vision Transformer's shape: blocks L, width D, tokens N, classes C.
-type vitShape struct{ blocks, width, tokens, classes float64 }
+// vitShape is a Vision Transformer's shape: blocks L, heads H, width D, tokens N,
+// classes C.
+type vitShape struct{ blocks, heads, width, tokens, classes float64 }
 
-var benchShapes = map[string]vitShape{"tiny": {12, 192, 197, 1000}, "small": {12, 384, 197, 1000}, "base": {12, 768, 197, 1000}}
+var benchShapes = map[string]vitShape{"tiny": {12, 3, 192, 197, 1000}, "small": {12, 6, 384, 197, 1000}, "base": {12, 12, 768, 197, 1000}}
 
 // patchValues is how many numbers a patch has.
 const patchValues = 3 * 16 * 16
@@ -71,28 +72,28 @@ func (v vitShape) forward() float64 {
 
 // least is the least work of a first-order step of a picture by exact arithmetic
 // and ordinary products. Of the last block only the class token's row reaches
-// the logits and the relevance (its attention counts by that row alone), so that
-// all but its keys and values is a row's:
+// the logits and the relevance, its attention by that row alone. With x the
+// block's normalised tokens, the row's scores are (q Wk) x', its values
+// (a x) Wv, so that keys and values of all tokens are never made: each weight
+// meets one row a head at most, which with the MLP's and the projection's makes
+// 24DD, and attention takes 2NHD for each of its products.
 //
-//   - Forward: as above, but of the last block 4NDD (k, v), 20DD (q, projection,
-//     MLP) and 4ND (scores and values of a row).
+//   - Forward: as above; of the last block 24DD + 4NHD.
 //   - Relevance backward, from the label's row of the head's weights to block
-//     0's attention map, with data gradients only. A block takes its forward's
+//     0's attention map, by data gradients alone. A block takes its forward's
 //     24NDD, and 8NND for the gradients of values, attention, queries and keys;
-//     of the last the same shares of a row as above, and 8ND. Block 0 ends at
-//     its map: its q, k and v (6NDD) and all but one product of attention
-//     (6NND) are left out.
-//   - Loss backward: each product of the forward pass with weights gives two, of
-//     its input's gradient and of its weights'; each of attention two. Patches
-//     need their weights' gradient alone.
+//     the last 24DD + 8NHD. Block 0 ends at its map, without the gradients of its
+//     q, k and v (6NDD) and with one product of attention's four (-6NND).
+//   - Loss backward: each product with weights gives two, of its input's gradient
+//     and of its weights', each of attention two. Of patches there is only the
+//     weights' gradient.
 //
 // The rollout and the map's upsampling, below a thousandth, are left out.
 func (v vitShape) least() float64 {
-	n, d := v.tokens, v.width
-	inner, row := v.blocks-1, 4*n*d*d+20*d*d // products with weights of the last block
-	forward := inner*(24*n*d*d+4*n*n*d) + row + 4*n*d
-	relevance := inner*(24*n*d*d+8*n*n*d) - 6*n*d*d - 6*n*n*d + row + 8*n*d
-	loss := inner*(48*n*d*d+8*n*n*d) + 2*row + 8*n*d
+	n, d, h, inner := v.tokens, v.width, v.heads, v.blocks-1
+	forward := inner*(24*n*d*d+4*n*n*d) + 24*d*d + 4*n*h*d
+	relevance := inner*(24*n*d*d+8*n*n*d) - 6*n*d*d - 6*n*n*d + 24*d*d + 8*n*h*d
+	loss := inner*(48*n*d*d+8*n*n*d) + 48*d*d + 8*n*h*d
 	patches, head := 2*(n-1)*patchValues*d, 2*d*v.classes
 	return forward + relevance + loss + 2*patches + 3*head
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx"
@@ -17,17 +15,13 @@ import (
 
 // Predictor runs a model's own file, as any ONNX Runtime user would, or, where
 // that takes pictures or gives logits in another way, the copy that doesn't.
-//
-// Unless the file has a fixed batch size, every thread runs pictures of its own,
-// one at a time: what a picture needs stays in its core's cache, no thread waits
-// for another between nodes, and one that shares its core with a decoder holds
-// up itself alone.
 type Predictor struct {
 	Batch   int    // as many pictures as are worth giving at once
 	Size    [2]int // rows, columns of the image
 	Classes int
 
 	lanes  []lane
+	size   int       // pictures of a lane
 	scores []float32 // (count,C) of the last Predict
 }
 
@@ -48,30 +42,16 @@ func NewPredictor(m *Model, batch int, opt ort.Options) (*Predictor, error) {
 		return nil, fmt.Errorf("%s: %w", m.Path, found.Err())
 	}
 	shape := found.Image.Shape.Clone()
-	lanes := opt.Lanes()
-	switch {
-	case shape[0].Known() && shape[0].N > 1:
-		batch, lanes = int(shape[0].N), 1
-	case batch < lanes:
-		lanes = 1
-	}
-	if !shape[0].Known() {
-		shape[0] = onnx.D(1)
-		if lanes == 1 {
-			shape[0] = onnx.D(int64(batch))
-		}
-	}
+	lanes, size, batch := lanesOf(shape[0], batch, &opt)
+	shape[0] = onnx.D(int64(size))
 	if !shape.Known() || found.Classes == 0 {
 		return nil, fmt.Errorf("%s: input %v or output %v has no fixed size; export the model with a fixed image size", m.Path, found.Image, found.Logits)
 	}
-	p := &Predictor{Batch: batch, Size: [2]int{int(shape[2].N), int(shape[3].N)}, Classes: int(found.Classes)}
+	p := &Predictor{Batch: batch, size: size, Size: [2]int{int(shape[2].N), int(shape[3].N)}, Classes: int(found.Classes)}
 	if err := opt.Load(); err != nil {
 		return nil, err
 	}
 	opt.Name = m.Path
-	if lanes > 1 {
-		opt.Threads = 1
-	}
 	if err := p.open(m, found.Image.Name, shape.Ints(), lanes, opt); err != nil {
 		p.Close()
 		return nil, err
@@ -133,24 +113,9 @@ func (l *lane) bind(input string, shape []int64, output string, classes int) (er
 // each, in order. logits (C) is a view, good until the next Predict.
 func (p *Predictor) Predict(images []float32, count int, f func(i int, logits []float32) error) error {
 	p.scores = slices.Grow(p.scores[:0], count*p.Classes)[:count*p.Classes]
-	var next atomic.Int64 // picture
-	failed := make([]error, len(p.lanes))
-	var running sync.WaitGroup
-	for i := range p.lanes {
-		l := &p.lanes[i]
-		running.Go(func() {
-			size := l.logits.Len() / p.Classes
-			for failed[i] == nil {
-				start := int(next.Add(int64(size))) - size
-				if start >= count {
-					return
-				}
-				failed[i] = l.run(images, p.scores, start, min(start+size, count))
-			}
-		})
-	}
-	running.Wait()
-	if err := errors.Join(failed...); err != nil {
+	if err := onLanes(len(p.lanes), p.size, count, func(i, from, to int) error {
+		return p.lanes[i].run(images, p.scores, from, to)
+	}); err != nil {
 		return err
 	}
 	for i := range count {
