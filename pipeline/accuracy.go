@@ -13,8 +13,8 @@ type Accuracy struct {
 	Top5     int // pictures whose label is among the five largest
 }
 
-// Accuracy runs every sample of a loader that fills the predictor's slot. The
-// first of equal logits counts as the larger.
+// Accuracy runs every sample of a loader. The first of equal logits counts as
+// the larger.
 func (p *Predictor) Accuracy(ctx context.Context, l *dataset.Loader) (a Accuracy, err error) {
 	err = p.Each(ctx, l, func(_ int, label int64, logits []float32) error {
 		a.add(logits, label)

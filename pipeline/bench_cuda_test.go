@@ -66,7 +66,7 @@ func TestBenchCUDA(t *testing.T) {
 	fmt.Printf("\n%v, ONNX Runtime %s, %s. 224x224, first order, AdamW; medians of %d steps.\n", on, info.Version, time.Now().Format("2 January 2006"), cudaSteps)
 	fmt.Printf("Products of two large matrices: fp32 %.1f, tf32 %.1f, bf16 %.1f TFLOP/s.\n", roofs["fp32"]/1e12, roofs["tf32"]/1e12, roofs["bf16"]/1e12)
 	for _, size := range chosen(cudaModels, "base,large") {
-		path, weights := benchModel(t, size)
+		path, _, weights := benchModel(t, size)
 		m, err := OpenModel(path, ModelOptions{})
 		if err != nil {
 			t.Fatal(err)

@@ -55,7 +55,7 @@ func benchLoading(t *testing.T) {
 			rates = append(rates, float64(n)/time.Since(start).Seconds())
 		}
 	}
-	fmt.Printf("input: %.0f pictures/s (JPEG of 500x375 with PNG masks)\n", median(rates))
+	fmt.Printf("\nTraining pictures (JPEG of 500x375 with PNG masks), by all workers: %.0f pictures/s\n", median(rates))
 }
 
 // benchDecoding prints how many photographs one core decodes, and decodes and
@@ -63,17 +63,12 @@ func benchLoading(t *testing.T) {
 // forward pass on one thread; each ratio is the median of those between
 // neighbours.
 func benchDecoding(t *testing.T, rounds int) {
-	path, _ := benchModel(t, "tiny")
+	path, _, _ := benchModel(t, "tiny")
 	m, err := OpenModel(path, ModelOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	forward, err := NewPredictor(m, benchBatch, ort.Options{Threads: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer forward.Close()
-	noise(forward.Slot().Images)
+	forward := bareForward(t, m, ort.Options{Threads: 1})
 	what := "a generated photograph of 500x375"
 	files, _ := filepath.Glob(filepath.Join("..", "..", "shared", "data", "imagenet-samples", "*", "*"))
 	if len(files) == 0 {
@@ -106,7 +101,7 @@ func benchDecoding(t *testing.T, rounds int) {
 			return transform.Image(input, &p, preprocess.EvalGeometry(p.W, p.H), preprocess)
 		},
 	}
-	reference, why := startPIL(t, files)
+	reference, why := startPeer(t, "testdata/bench/pil.py", []string{"OMP_NUM_THREADS=1"}, files...)
 	seconds, ratio := map[string][]float64{}, map[string][]float64{}
 	for round := range rounds + 1 {
 		if round == 1 { // the first warmed up
@@ -114,7 +109,7 @@ func benchDecoding(t *testing.T, rounds int) {
 			clear(ratio)
 		}
 		start := time.Now()
-		if err := forward.session.Run(); err != nil {
+		if err := forward(); err != nil {
 			t.Fatal(err)
 		}
 		pass := time.Since(start).Seconds() / benchBatch
@@ -130,7 +125,7 @@ func benchDecoding(t *testing.T, rounds int) {
 			seconds[name] = append(seconds[name], ours)
 			ratio[name+" forwards"] = append(ratio[name+" forwards"], ours/pass)
 			if reference != nil {
-				theirs := reference.seconds(t, name)
+				theirs := reference.number(t, name)
 				seconds[name+" PIL"] = append(seconds[name+" PIL"], theirs)
 				ratio[name+" PIL"] = append(ratio[name+" PIL"], theirs/ours)
 			}

@@ -30,7 +30,7 @@ var maskLimits = map[int]float64{224: 0.5, 480: 0.25}
 // on one core, by turns with plain forward passes of the same size on all cores;
 // the ratio is the median of the rounds'.
 func benchMasks(t *testing.T, rounds int) {
-	path, _ := benchModel(t, "tiny")
+	path, _, _ := benchModel(t, "tiny")
 	fmt.Printf("\nMasks by ViT-Ti, milliseconds a picture: forward pass and method's own model on %d threads, batch %d; all else on one core\n\n", runtime.GOMAXPROCS(0), benchBatch)
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "method, pictures, input\tmasks/s\tforward\tmodel\tall else\tin forwards\tread\tcut, refine\twrite\tsheet\t")

@@ -10,7 +10,7 @@ import (
 
 // Evaluator runs the eval graph with a Stepper's parameters, which it shares.
 type Evaluator struct {
-	in      Inputs
+	inputs  [2]Inputs // batches in flight
 	session *ort.Session
 	size    [2]int // rows, columns of a map
 	classes int
@@ -33,8 +33,10 @@ func NewEvaluator(gs *Graphs, s *Stepper, opt ort.Options) (*Evaluator, error) {
 }
 
 func (e *Evaluator) open(gs *Graphs, s *Stepper, opt ort.Options) (err error) {
-	if e.in, err = NewInputs(gs); err != nil {
-		return err
+	for i := range e.inputs {
+		if e.inputs[i], err = NewInputs(gs); err != nil {
+			return err
+		}
 	}
 	data, err := Encode(gs.Eval)
 	if err != nil {
@@ -48,9 +50,6 @@ func (e *Evaluator) open(gs *Graphs, s *Stepper, opt ort.Options) (err error) {
 		if err := e.session.Bind(p.Name, s.Weights[i]); err != nil {
 			return err
 		}
-	}
-	if err := e.in.bind(e.session); err != nil {
-		return err
 	}
 	for _, v := range gs.Eval.Outputs {
 		b, err := ort.NewBuffer(v.Type, v.Shape.Ints()...)
@@ -77,8 +76,10 @@ func (e *Evaluator) open(gs *Graphs, s *Stepper, opt ort.Options) (err error) {
 	return nil
 }
 
-// Slot is the memory that a loader fills.
-func (e *Evaluator) Slot() dataset.Slot { return e.in.slot() }
+// Slots is the memory that a loader fills.
+func (e *Evaluator) Slots() []dataset.Slot {
+	return []dataset.Slot{e.inputs[0].slot(), e.inputs[1].slot()}
+}
 
 // Evaluated is what the eval graph says of one picture. Slices are views, good
 // until the next batch.
@@ -99,17 +100,37 @@ type Evaluated struct {
 // where the map exceeds its mean. ok is false where either is empty.
 func (p Evaluated) Overlap() (share, iou float64, ok bool) { return overlap(p.Map, p.Mask) }
 
-// Each evaluates every sample of a loader that fills the evaluator's slot, in
-// the loader's order.
+// Each evaluates every sample of a loader that fills the evaluator's slots, in
+// the loader's order. Stand-ins for corrupt pictures are left out.
 func (e *Evaluator) Each(ctx context.Context, l *dataset.Loader, f func(Evaluated) error) error {
-	return eachPicture(ctx, l, e.session, func(batch *dataset.Batch, i int) error { return f(e.picture(batch, i)) })
+	return eachBatch(ctx, l, func(batch *dataset.Batch) error {
+		if err := e.run(e.inputs[batch.Slot]); err != nil {
+			return err
+		}
+		for i := range batch.Count {
+			if batch.Replaced[i] {
+				continue
+			}
+			if err := f(e.picture(batch, i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (e *Evaluator) run(in Inputs) error {
+	if err := in.bind(e.session); err != nil {
+		return err
+	}
+	return e.session.Run()
 }
 
 func (e *Evaluator) picture(batch *dataset.Batch, i int) Evaluated {
-	plane := e.size[0] * e.size[1]
+	plane, in := e.size[0]*e.size[1], e.inputs[batch.Slot]
 	out := Evaluated{Sample: batch.Samples[i], Label: batch.Labels[i], Prediction: e.classOf.Int64s()[i], Constant: e.flat.Bools()[i],
 		Logits: e.logits.Float32s()[i*e.classes:][:e.classes], Map: e.maps.Float32s()[i*plane:][:plane],
-		Mask: e.in.Mask.Float32s()[i*plane:][:plane], Image: e.in.Image.Float32s()[i*3*plane:][:3*plane], Losses: map[string]float64{}}
+		Mask: in.Mask.Float32s()[i*plane:][:plane], Image: in.Image.Float32s()[i*3*plane:][:3*plane], Losses: map[string]float64{}}
 	for name, b := range e.losses {
 		out.Losses[name] = float64(b.Float32s()[i])
 	}
@@ -121,7 +142,9 @@ func (e *Evaluator) Close() {
 	if e.session != nil {
 		e.session.Close()
 	}
-	e.in.Close()
+	for _, in := range e.inputs {
+		in.Close()
+	}
 	for _, b := range e.owned {
 		b.Close()
 	}

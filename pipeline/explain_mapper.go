@@ -181,11 +181,8 @@ func (x *Mapper) known(classes []int64) error {
 
 // runOwn runs a model with relevance.
 func (x *Mapper) runOwn(images []float32, classes []int64) (err error) {
-	clear(x.own.target.Int64s()[copy(x.own.target.Int64s(), classes):])
-	to := x.own.image.Float32s()
-	clear(to[copy(to, images[:len(classes)*3*x.Size[0]*x.Size[1]]):])
-	x.scores, x.maps[MethodRelevance], err = x.own.run()
-	x.Classes = len(x.scores) / x.Batch
+	x.scores, x.maps[MethodRelevance], err = x.own.run(images, classes)
+	x.Classes = len(x.scores) / len(classes)
 	return err
 }
 

@@ -83,18 +83,22 @@ func openTrained(run *Run, o ModelOptions) (*Model, error) {
 // explainer computes relevance maps by a model with relevance: the one that
 // WithRelevance makes of a model, or a file that is one.
 type explainer struct {
-	batch int
+	batch int    // as many pictures as are worth giving at once
 	size  [2]int // rows, columns of the image
 
-	ends    RelevanceEnds
-	session *ort.Session
-	port    ort.Port    // (B,3,H,W) or (B,H,W,3) of any float type
-	image   *ort.Buffer // (B,3,H,W) float32
-	target  *ort.Buffer // (B)
+	ends  RelevanceEnds
+	port  ort.Port // (b,3,H,W) or (b,H,W,3) of any float type
+	lanes []explainerLane
 }
 
-// newExplainer derives what the model doesn't have and opens a session. A model
-// of fixed batch size is run at that size, any other at the given one.
+// explainerLane explains some pictures beside others.
+type explainerLane struct {
+	session *ort.Session
+	image   *ort.Buffer // (b,3,H,W) float32
+	target  *ort.Buffer // (b)
+}
+
+// newExplainer derives what the model doesn't have and opens a session.
 func newExplainer(m *Model, batch, startLayer int, opt ort.Options) (*explainer, error) {
 	source, ends, err := m.withRelevance(RelevanceOptions{StartLayer: startLayer})
 	if err != nil {
@@ -103,18 +107,41 @@ func newExplainer(m *Model, batch, startLayer int, opt ort.Options) (*explainer,
 	if err := opt.Load(); err != nil {
 		return nil, err
 	}
-	x := &explainer{batch: batch, size: m.Preprocess.Size, ends: ends}
 	reduced := *source
 	reduced.Graph = onlyEnds(source.Graph, ends)
-	opt.Name = m.Path
-	if x.session, err = openModel(&reduced, opt); err != nil {
-		return nil, err
+	i := slices.IndexFunc(reduced.Graph.Inputs, func(v *onnx.Value) bool { return v.Name == ends.Image })
+	if i < 0 || len(reduced.Graph.Inputs[i].Shape) != 4 {
+		return nil, fmt.Errorf("%s: the graph has no picture input %s", m.Path, ends.Image)
 	}
-	if err := x.allocate(); err != nil {
+	opt.Name = m.Path
+	lanes, size, batch := lanesOf(reduced.Graph.Inputs[i].Shape[0], batch, &opt)
+	x := &explainer{batch: batch, size: m.Preprocess.Size, ends: ends}
+	if err := x.open(&reduced, lanes, size, opt); err != nil {
 		x.close()
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
 	return x, nil
+}
+
+// open opens the session, and lanes of size pictures that share it.
+func (x *explainer) open(m *onnx.Model, lanes, size int, opt ort.Options) error {
+	session, err := openModel(m, opt)
+	for err == nil {
+		l := explainerLane{session: session}
+		if l.image, err = ort.NewBuffer(onnx.Float, int64(size), 3, int64(x.size[0]), int64(x.size[1])); err == nil {
+			l.target, err = ort.NewBuffer(onnx.Int64, int64(size))
+		}
+		if x.lanes = append(x.lanes, l); err != nil || len(x.lanes) == lanes {
+			break
+		}
+		session, err = x.lanes[0].session.Share()
+	}
+	if err != nil {
+		return err
+	}
+	ports := x.lanes[0].session.Inputs()
+	x.port = ports[slices.IndexFunc(ports, func(p ort.Port) bool { return p.Name == x.ends.Image })]
+	return nil
 }
 
 // onlyEnds returns a copy of a graph with only what the ends need: a text tower
@@ -157,34 +184,36 @@ func openModel(m *onnx.Model, opt ort.Options) (*ort.Session, error) {
 	return ort.Open(path, opt)
 }
 
-// allocate makes the buffers for a batch of the session's size.
-func (x *explainer) allocate() (err error) {
-	ports := x.session.Inputs()
-	i := slices.IndexFunc(ports, func(p ort.Port) bool { return p.Name == x.ends.Image })
-	if i < 0 || len(ports[i].Shape) != 4 {
-		return fmt.Errorf("the graph has no picture input %s", x.ends.Image)
-	}
-	x.port = ports[i]
-	if d := x.port.Shape[0]; d.Known() {
-		x.batch = int(d.N)
-	}
-	if x.image, err = ort.NewBuffer(onnx.Float, int64(x.batch), 3, int64(x.size[0]), int64(x.size[1])); err != nil {
+// run gives the scores (count,C) and maps (count,H,W) of pictures (count,3,H,W),
+// any number of them, each for its class.
+func (x *explainer) run(images []float32, classes []int64) (scores, maps []float32, err error) {
+	size := x.lanes[0].target.Len()
+	parts := make([][2][]float32, (len(classes)+size-1)/size)
+	err = onLanes(len(x.lanes), size, len(classes), func(i, from, to int) (err error) {
+		part := &parts[from/size]
+		part[0], part[1], err = x.runLane(&x.lanes[i], images[from*3*x.size[0]*x.size[1]:], classes[from:to])
 		return err
+	})
+	for _, part := range parts {
+		scores, maps = append(scores, part[0]...), append(maps, part[1]...)
 	}
-	x.target, err = ort.NewBuffer(onnx.Int64, int64(x.batch))
-	return err
+	return scores, maps, err
 }
 
-// run gives the scores (B,C) and maps (B,H,W) of the image and target buffers.
-func (x *explainer) run() (scores, maps []float32, err error) {
-	pixels, err := x.pixels()
+// runLane explains as many pictures as a lane takes, or fewer.
+func (x *explainer) runLane(l *explainerLane, images []float32, classes []int64) (scores, maps []float32, err error) {
+	plane, size := x.size[0]*x.size[1], l.target.Len()
+	to := l.image.Float32s()
+	clear(to[copy(to, images[:len(classes)*3*plane]):])
+	clear(l.target.Int64s()[copy(l.target.Int64s(), classes):])
+	pixels, err := x.pixels(l.image)
 	if err != nil {
 		return nil, nil, err
 	}
-	if pixels != x.image {
+	if pixels != l.image {
 		defer pixels.Close()
 	}
-	out, err := x.session.Call(map[string]*ort.Buffer{x.ends.Image: pixels, x.ends.Target: x.target}, x.ends.Logits, x.ends.Map)
+	out, err := l.session.Call(map[string]*ort.Buffer{x.ends.Image: pixels, x.ends.Target: l.target}, x.ends.Logits, x.ends.Map)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -196,20 +225,20 @@ func (x *explainer) run() (scores, maps []float32, err error) {
 	if maps, err = floats(out[x.ends.Map]); err != nil {
 		return nil, nil, err
 	}
-	if len(maps) != x.batch*x.size[0]*x.size[1] {
-		return nil, nil, fmt.Errorf("output %s is %v, expected maps of %d pictures of %dx%d", x.ends.Map, out[x.ends.Map], x.batch, x.size[0], x.size[1])
+	if len(maps) != size*plane {
+		return nil, nil, fmt.Errorf("output %s is %v, expected maps of %d pictures of %dx%d", x.ends.Map, out[x.ends.Map], size, x.size[0], x.size[1])
 	}
-	return slices.Clone(scores), slices.Clone(maps), nil
+	return slices.Clone(scores[:len(scores)/size*len(classes)]), slices.Clone(maps[:len(classes)*plane]), nil
 }
 
 // pixels is the image in the type and the layout that the graph takes: its
 // buffer, or a copy.
-func (x *explainer) pixels() (*ort.Buffer, error) {
+func (x *explainer) pixels(image *ort.Buffer) (*ort.Buffer, error) {
 	last := !x.port.Shape[1].Is(3) && x.port.Shape[3].Is(3)
 	if !last && x.port.Type == onnx.Float {
-		return x.image, nil
+		return image, nil
 	}
-	values, shape := x.image.Float32s(), x.image.Shape()
+	values, shape := image.Float32s(), image.Shape()
 	if last {
 		values, shape = channelsBehind(values, shape), []int64{shape[0], shape[2], shape[3], shape[1]}
 	}
@@ -244,10 +273,12 @@ func floats(b *ort.Buffer) ([]float32, error) {
 
 // close frees the session and its memory.
 func (x *explainer) close() {
-	x.session.Close()
-	for _, b := range []*ort.Buffer{x.image, x.target} {
-		if b != nil {
-			b.Close()
+	for _, l := range slices.Backward(x.lanes) {
+		l.session.Close()
+		for _, b := range []*ort.Buffer{l.image, l.target} {
+			if b != nil {
+				b.Close()
+			}
 		}
 	}
 }

@@ -311,7 +311,7 @@ func (t *trainer) labelTop1(ctx context.Context, m *Model, samples []dataset.Sam
 		return err
 	}
 	defer p.Close()
-	loading.Slots, loading.Batch = []dataset.Slot{p.Slot()}, p.Batch
+	loading.Batch = p.Batch
 	l, err := dataset.NewLoader(samples, loading)
 	if err != nil {
 		return err
@@ -330,7 +330,7 @@ func (t *trainer) labelTop1(ctx context.Context, m *Model, samples []dataset.Sam
 func (t *trainer) openLoaders(o dataset.Options) error {
 	o.Masks = true
 	check := o
-	check.Slots = []dataset.Slot{t.evaluator.Slot()}
+	check.Slots = t.evaluator.Slots()
 	var err error
 	if len(t.validation) > 0 {
 		if t.checker, err = dataset.NewLoader(t.validation, check); err != nil {

@@ -169,7 +169,7 @@ func setParameters(t *testing.T, s *Stepper, run *Run, which string) {
 // evaluationLoader streams samples with their masks into an evaluator.
 func evaluationLoader(t *testing.T, cfg *configs.Config, m *Model, e *Evaluator, samples []dataset.Sample) *dataset.Loader {
 	t.Helper()
-	o := dataset.Options{Batch: cfg.Batch, Slots: []dataset.Slot{e.Slot()}, Masks: true, Strict: true}
+	o := dataset.Options{Batch: cfg.Batch, Slots: e.Slots(), Masks: true, Strict: true}
 	var err error
 	if o.Preprocess, err = preprocessFor(cfg, m, int64(e.size[0]), int64(e.size[1])); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/relevit/relevit/models"
 	"github.com/relevit/relevit/onnx"
@@ -15,17 +16,23 @@ import (
 // Predictor runs a model's own file, as any ONNX Runtime user would, or, where
 // that takes pictures or gives logits in another way, the copy that doesn't.
 type Predictor struct {
-	Batch   int
+	Batch   int    // as many pictures as are worth giving at once
 	Size    [2]int // rows, columns of the image
 	Classes int
 
-	session *ort.Session
-	image   *ort.Buffer // (B,3,H,W)
-	logits  *ort.Buffer // (B,C)
+	lanes  []lane
+	size   int       // pictures of a lane
+	scores []float32 // (count,C) of the last Predict
 }
 
-// NewPredictor opens a session on the model's file. A file of fixed batch size
-// is run at that size, any other at the given one.
+// lane is a run of some pictures beside others.
+type lane struct {
+	session *ort.Session
+	image   *ort.Buffer // (b,3,H,W)
+	logits  *ort.Buffer // (b,C)
+}
+
+// NewPredictor opens a session on the model's file.
 func NewPredictor(m *Model, batch int, opt ort.Options) (*Predictor, error) {
 	found, err := models.Find(m.Graph, m.Find)
 	if err != nil {
@@ -35,26 +42,34 @@ func NewPredictor(m *Model, batch int, opt ort.Options) (*Predictor, error) {
 		return nil, fmt.Errorf("%s: %w", m.Path, found.Err())
 	}
 	shape := found.Image.Shape.Clone()
-	if shape[0].Known() {
-		batch = int(shape[0].N)
-	}
-	shape[0] = onnx.D(int64(batch))
+	lanes, size, batch := lanesOf(shape[0], batch, &opt)
+	shape[0] = onnx.D(int64(size))
 	if !shape.Known() || found.Classes == 0 {
 		return nil, fmt.Errorf("%s: input %v or output %v has no fixed size; export the model with a fixed image size", m.Path, found.Image, found.Logits)
 	}
-	p := &Predictor{Batch: batch, Size: [2]int{int(shape[2].N), int(shape[3].N)}, Classes: int(found.Classes)}
+	p := &Predictor{Batch: batch, size: size, Size: [2]int{int(shape[2].N), int(shape[3].N)}, Classes: int(found.Classes)}
 	if err := opt.Load(); err != nil {
 		return nil, err
 	}
 	opt.Name = m.Path
-	if p.session, err = m.open(opt); err != nil {
-		return nil, err
-	}
-	if err := p.bind(found.Image.Name, shape.Ints(), m.output()); err != nil {
+	if err := p.open(m, found.Image.Name, shape.Ints(), lanes, opt); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// open opens the session, and lanes that share it.
+func (p *Predictor) open(m *Model, input string, shape []int64, lanes int, opt ort.Options) error {
+	session, err := m.open(opt)
+	for err == nil {
+		p.lanes = append(p.lanes, lane{session: session})
+		if err = p.lanes[len(p.lanes)-1].bind(input, shape, m.output(), p.Classes); err != nil || len(p.lanes) == lanes {
+			break
+		}
+		session, err = p.lanes[0].session.Share()
+	}
+	return err
 }
 
 // output names the logits in what open opens.
@@ -81,67 +96,59 @@ func (m *Model) open(opt ort.Options) (*ort.Session, error) {
 	return ort.Open(m.Path, opt)
 }
 
-func (p *Predictor) bind(input string, shape []int64, output string) (err error) {
-	if p.image, err = ort.NewBuffer(onnx.Float, shape...); err != nil {
+func (l *lane) bind(input string, shape []int64, output string, classes int) (err error) {
+	if l.image, err = ort.NewBuffer(onnx.Float, shape...); err != nil {
 		return err
 	}
-	if p.logits, err = ort.NewBuffer(onnx.Float, int64(p.Batch), int64(p.Classes)); err != nil {
+	if l.logits, err = ort.NewBuffer(onnx.Float, shape[0], int64(classes)); err != nil {
 		return err
 	}
-	if err := p.session.Bind(input, p.image); err != nil {
+	if err := l.session.Bind(input, l.image); err != nil {
 		return err
 	}
-	return p.session.Bind(output, p.logits)
+	return l.session.Bind(output, l.logits)
 }
 
-// Slot is the memory that a loader fills.
-func (p *Predictor) Slot() dataset.Slot { return dataset.Slot{Images: p.image.Float32s()} }
-
 // Predict runs count pictures (count,3,H,W), any number of them, and calls f for
-// each. logits (C) is a view, good until f returns.
+// each, in order. logits (C) is a view, good until the next Predict.
 func (p *Predictor) Predict(images []float32, count int, f func(i int, logits []float32) error) error {
-	values := 3 * p.Size[0] * p.Size[1]
-	for start := 0; start < count; start += p.Batch {
-		n := min(p.Batch, count-start)
-		copy(p.image.Float32s(), images[start*values:][:n*values])
-		clear(p.image.Float32s()[n*values:])
-		if err := p.session.Run(); err != nil {
+	p.scores = slices.Grow(p.scores[:0], count*p.Classes)[:count*p.Classes]
+	if err := onLanes(len(p.lanes), p.size, count, func(i, from, to int) error {
+		return p.lanes[i].run(images, p.scores, from, to)
+	}); err != nil {
+		return err
+	}
+	for i := range count {
+		if err := f(i, p.scores[i*p.Classes:][:p.Classes]); err != nil {
 			return err
-		}
-		for i := range n {
-			if err := f(start+i, p.logits.Float32s()[i*p.Classes:][:p.Classes]); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-// Each runs every sample of a loader that fills the predictor's slot. logits
-// (C) is a view, good until the next batch. Corrupt pictures are left out.
-func (p *Predictor) Each(ctx context.Context, l *dataset.Loader, f func(sample int, label int64, logits []float32) error) error {
-	return eachPicture(ctx, l, p.session, func(batch *dataset.Batch, i int) error {
-		return f(batch.Samples[i], batch.Labels[i], p.logits.Float32s()[i*p.Classes:][:p.Classes])
-	})
+// run predicts pictures from..to.
+func (l *lane) run(images, scores []float32, from, to int) error {
+	in, out := l.image.Float32s(), l.logits.Float32s()
+	batch := int(l.image.Shape()[0])
+	values, classes := len(in)/batch, len(out)/batch
+	clear(in[copy(in, images[from*values:to*values]):])
+	if err := l.session.Run(); err != nil {
+		return err
+	}
+	copy(scores[from*classes:to*classes], out)
+	return nil
 }
 
-// eachPicture runs a session on every batch of a loader that fills its inputs,
-// and calls f for every picture, in the loader's order. Stand-ins for corrupt
-// pictures are left out.
-func eachPicture(ctx context.Context, l *dataset.Loader, session *ort.Session, f func(batch *dataset.Batch, i int) error) error {
+// Each runs every sample of a loader. logits (C) is a view, good until the next
+// batch. Corrupt pictures are left out.
+func (p *Predictor) Each(ctx context.Context, l *dataset.Loader, f func(sample int, label int64, logits []float32) error) error {
 	return eachBatch(ctx, l, func(batch *dataset.Batch) error {
-		if err := session.Run(); err != nil {
-			return err
-		}
-		for i := range batch.Count {
+		return p.Predict(l.View(batch, 0), batch.Count, func(i int, logits []float32) error {
 			if batch.Replaced[i] {
-				continue
+				return nil
 			}
-			if err := f(batch, i); err != nil {
-				return err
-			}
-		}
-		return nil
+			return f(batch.Samples[i], batch.Labels[i], logits)
+		})
 	})
 }
 
@@ -170,10 +177,12 @@ func eachBatch(ctx context.Context, l *dataset.Loader, f func(*dataset.Batch) er
 
 // Close frees the session and its memory.
 func (p *Predictor) Close() {
-	p.session.Close()
-	for _, b := range []*ort.Buffer{p.image, p.logits} {
-		if b != nil {
-			b.Close()
+	for _, l := range slices.Backward(p.lanes) {
+		l.session.Close()
+		for _, b := range []*ort.Buffer{l.image, l.logits} {
+			if b != nil {
+				b.Close()
+			}
 		}
 	}
 }

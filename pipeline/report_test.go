@@ -147,16 +147,16 @@ func TestTheTrainingGraphsShareIsThatOfTheMaps(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		rng := rand.New(rand.NewPCG(3, 4))
-		for i := range e.in.Image.Float32s() {
-			e.in.Image.Float32s()[i] = rng.Float32()*2 - 1
+		rng, in := rand.New(rand.NewPCG(3, 4)), e.inputs[0]
+		for i := range in.Image.Float32s() {
+			in.Image.Float32s()[i] = rng.Float32()*2 - 1
 		}
-		for i := range e.in.Mask.Float32s() {
-			e.in.Mask.Float32s()[i] = float32(rng.IntN(2))
+		for i := range in.Mask.Float32s() {
+			in.Mask.Float32s()[i] = float32(rng.IntN(2))
 		}
 		labels := []int64{0, 1, 0}
-		copy(e.in.Label.Int64s(), labels)
-		if err := errors.Join(s.Compute(e.in), e.session.Run()); err != nil {
+		copy(in.Label.Int64s(), labels)
+		if err := errors.Join(s.Compute(in), e.run(in)); err != nil {
 			t.Fatal(err)
 		}
 		want := 0.0

@@ -190,7 +190,7 @@ func accuracyOf(t *testing.T, m *Model, p picture.Preprocess, samples []dataset.
 		t.Fatal(err)
 	}
 	defer predictor.Close()
-	l, err := dataset.NewLoader(samples, dataset.Options{Batch: predictor.Batch, Slots: []dataset.Slot{predictor.Slot()}, Preprocess: p, Strict: true})
+	l, err := dataset.NewLoader(samples, dataset.Options{Batch: predictor.Batch, Preprocess: p, Strict: true})
 	if err != nil {
 		t.Fatal(err)
 	}

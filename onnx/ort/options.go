@@ -86,6 +86,22 @@ func parseDevice(s string) (ordinal int, cuda bool, err error) {
 	return n, true, nil
 }
 
+func (o Options) threads() int {
+	if o.Threads == 0 {
+		return runtime.GOMAXPROCS(0) // knows container limits, which ONNX Runtime doesn't
+	}
+	return o.Threads
+}
+
+// Lanes is how many runs of one thread each, side by side, keep the device
+// busy: as many as there are threads on the CPU, one on CUDA.
+func (o Options) Lanes() int {
+	if _, cuda, err := parseDevice(o.Device); cuda || err != nil {
+		return 1
+	}
+	return max(o.threads(), 1)
+}
+
 // session translates o for the binding; the caller destroys the result.
 func (o Options) session() (*binding.SessionOptions, error) {
 	ordinal, cuda, err := o.cuda()
@@ -94,10 +110,6 @@ func (o Options) session() (*binding.SessionOptions, error) {
 	}
 	if o.Threads < 0 {
 		return nil, fmt.Errorf("%d threads: expected 0 (all cores) or more", o.Threads)
-	}
-	threads := o.Threads
-	if threads == 0 {
-		threads = runtime.GOMAXPROCS(0) // knows container limits, which ONNX Runtime doesn't
 	}
 	level := binding.GraphOptimizationLevel(binding.GraphOptimizationLevelEnableAll)
 	if o.AsIs {
@@ -108,7 +120,7 @@ func (o Options) session() (*binding.SessionOptions, error) {
 		return nil, err
 	}
 	err = errors.Join(
-		so.SetIntraOpNumThreads(threads),
+		so.SetIntraOpNumThreads(o.threads()),
 		so.SetInterOpNumThreads(1),
 		so.SetExecutionMode(binding.ExecutionModeSequential),
 		so.SetCpuMemArena(true),

@@ -24,13 +24,14 @@ type Port struct {
 // String prints the port as name float32(batch,3,224,224).
 func (p Port) String() string { return fmt.Sprintf("%s %v%v", p.Name, p.Type, p.Shape) }
 
-// Session is a model ready to run. Its methods are not for concurrent use.
+// Session is a model ready to run. Its methods are not for concurrent use: see
+// Share.
 //
 // CUDA replaces the process's signal handlers when its first session opens:
 // register handlers for signals after that.
 type Session struct {
 	model   string
-	inner   *binding.DynamicAdvancedSession
+	inner   *binding.DynamicAdvancedSession // nil of one that is shared
 	api     capi
 	memory  handle
 	session handle
@@ -108,6 +109,18 @@ func (s *Session) prepare() (err error) {
 	return err
 }
 
+// Share returns the session once more, with bindings of its own, for a goroutine
+// that runs it at the same time. Close it before the session itself.
+func (s *Session) Share() (*Session, error) {
+	shared := *s
+	shared.inner, shared.boundIn, shared.boundOut = nil, map[string]*Buffer{}, map[string]*Buffer{}
+	var err error
+	if shared.bound, err = s.api.newBinding(s.session); err != nil {
+		return nil, fmt.Errorf("sharing the session of %s: %w", s.model, err)
+	}
+	return &shared, nil
+}
+
 // cHandle reads the C session out of the binding's, which has no accessor for it.
 func cHandle(s *binding.DynamicAdvancedSession) (handle, error) {
 	inner := reflect.ValueOf(s).Elem().FieldByName("s")
@@ -128,8 +141,9 @@ func (s *Session) Close() {
 	if s.inner != nil {
 		s.inner.Destroy()
 		held.sessions.Add(-1)
-		s.inner, s.session = nil, nil
+		s.inner = nil
 	}
+	s.session = nil
 }
 
 // Inputs lists what Run needs.

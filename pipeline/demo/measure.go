@@ -84,7 +84,7 @@ type shown struct {
 
 // measure evaluates the pictures.
 func (j *judge) measure(ctx context.Context, samples []dataset.Sample) (*verdicts, error) {
-	l, err := dataset.NewLoader(samples, dataset.Options{Batch: judgeBatch, Slots: []dataset.Slot{j.evaluator.Slot()},
+	l, err := dataset.NewLoader(samples, dataset.Options{Batch: judgeBatch, Slots: j.evaluator.Slots(),
 		Preprocess: j.model.Preprocess, Masks: true, Strict: true})
 	if err != nil {
 		return nil, err

@@ -347,7 +347,7 @@ func (d *demo) runExported(ctx context.Context, r *Result) error {
 		return err
 	}
 	defer p.Close()
-	l, err := dataset.NewLoader(d.tests[shifted], dataset.Options{Batch: p.Batch, Slots: []dataset.Slot{p.Slot()}, Preprocess: m.Preprocess, Strict: true})
+	l, err := dataset.NewLoader(d.tests[shifted], dataset.Options{Batch: p.Batch, Preprocess: m.Preprocess, Strict: true})
 	if err != nil {
 		return err
 	}

@@ -17,13 +17,12 @@ const precisionBits = 32 - 8 - 2
 type Resizer struct {
 	cols, rows weights
 	between    []uint8 // after the first pass
-	acc        []int32 // one row of sums
 }
 
 // weights holds, for each output position, the run of input positions that
 // contribute, and how much.
 type weights struct {
-	first, count []int
+	first, count []int32
 	size         int // weights stored for a position
 	w            []int32
 	float        []float64
@@ -35,7 +34,7 @@ func (k *weights) compute(f Filter, in, out, from, to int) {
 	if in == out { // what the filters would give, of many weights that are 0
 		k.size, k.first, k.count, k.w = 1, grow(k.first, to-from), grow(k.count, to-from), grow(k.w, to-from)
 		for i := range k.w {
-			k.first[i], k.count[i], k.w[i] = from+i, 1, 1<<precisionBits
+			k.first[i], k.count[i], k.w[i] = int32(from+i), 1, 1<<precisionBits
 		}
 		return
 	}
@@ -63,7 +62,7 @@ func (k *weights) compute(f Filter, in, out, from, to int) {
 			}
 			w[x] = int32(float64(v*(1<<precisionBits)) + math.Copysign(0.5, v))
 		}
-		k.first[i-from], k.count[i-from] = first, count
+		k.first[i-from], k.count[i-from] = int32(first), int32(count)
 	}
 }
 
@@ -101,12 +100,12 @@ func (r *Resizer) Resize(dst, src *RGB, w, h int, f Filter, window image.Rectang
 	if verticalFirst(src.W, src.H, w, h) {
 		width := right - left
 		r.between = grow(r.between, 3*width*dst.H)
-		r.vertical(r.between, 3*width, in, 3*src.W)
-		r.horizontal(dst.Pix, dst.W, r.between, 3*width, dst.H)
+		r.rows.vertical(r.between, 3*width, in, 3*src.W)
+		r.cols.horizontal(dst.Pix, r.between, 3*width, dst.H)
 	} else {
 		r.between = grow(r.between, 3*dst.W*(bottom-top))
-		r.horizontal(r.between, dst.W, in, 3*src.W, bottom-top)
-		r.vertical(dst.Pix, 3*dst.W, r.between, 3*dst.W)
+		r.cols.horizontal(r.between, in, 3*src.W, bottom-top)
+		r.rows.vertical(dst.Pix, 3*dst.W, r.between, 3*dst.W)
 	}
 	return nil
 }
@@ -121,66 +120,7 @@ func verticalFirst(inW, inH, outW, outH int) bool {
 // span is the range of input positions that any output position uses.
 func (k *weights) span() (from, to int) {
 	last := len(k.first) - 1
-	return k.first[0], k.first[last] + k.count[last]
-}
-
-// horizontal resamples rows of in, whose first sample is at the columns' span,
-// to width pixels each.
-func (r *Resizer) horizontal(out []uint8, width int, in []uint8, stride, rows int) {
-	k := &r.cols
-	left := k.first[0]
-	for y := range rows {
-		line := in[y*stride:]
-		row := out[3*width*y:][:3*width]
-		for x, first := range k.first {
-			w := k.w[x*k.size:][:k.count[x]]
-			p := line[3*(first-left):][:3*len(w)]
-			s0, s1, s2 := int32(1<<(precisionBits-1)), int32(1<<(precisionBits-1)), int32(1<<(precisionBits-1))
-			for _, weight := range w {
-				s0 += int32(p[0]) * weight
-				s1 += int32(p[1]) * weight
-				s2 += int32(p[2]) * weight
-				p = p[3:]
-			}
-			o := row[3*x : 3*x+3 : 3*x+3]
-			o[0], o[1], o[2] = clip(s0), clip(s1), clip(s2)
-		}
-	}
-}
-
-// vertical combines rows of n samples of in, whose first row is at the rows'
-// span.
-func (r *Resizer) vertical(out []uint8, n int, in []uint8, stride int) {
-	k := &r.rows
-	r.acc = grow(r.acc, n)
-	acc := r.acc
-	top := k.first[0]
-	for y, first := range k.first {
-		for i := range acc {
-			acc[i] = 1 << (precisionBits - 1)
-		}
-		for j, weight := range k.w[y*k.size:][:k.count[y]] {
-			if weight == 0 {
-				continue
-			}
-			line := in[(first-top+j)*stride:][:len(acc)]
-			for i, v := range line {
-				acc[i] += int32(v) * weight
-			}
-		}
-		row := out[n*y:][:len(acc)]
-		for i, v := range acc {
-			row[i] = clip(v)
-		}
-	}
-}
-
-func clip(v int32) uint8 {
-	v >>= precisionBits
-	if uint32(v) > 255 {
-		return uint8(^(v >> 31))
-	}
-	return uint8(v)
+	return int(k.first[0]), int(k.first[last] + k.count[last])
 }
 
 // nearest takes the pixel under each output pixel's centre; positions are
