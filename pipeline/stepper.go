@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -11,16 +12,18 @@ import (
 )
 
 // Stepper holds what a training step runs on: two sessions, and the memory of
-// parameters, gradients and moments, allocated once. The update happens in
-// place, so no parameter passes through Go.
+// parameters and moments, allocated once. The update happens in place, so no
+// parameter passes through Go. Gradients take the memory of activations that
+// the backward pass is done with, and give it back once they are used.
 type Stepper struct {
 	Params  []Param
 	Weights []*ort.Buffer // float32, in the order of Params
-	Grads   []*ort.Buffer
+	Grads   []*ort.Buffer // from Compute to Update
 	Moments []*ort.Buffer // AdamW's exp_avg
 	Squares []*ort.Buffer // AdamW's exp_avg_sq
 
 	names      []string
+	gradients  []string // outputs of the training graph
 	training   *ort.Session
 	optimizer  *ort.Session
 	losses     []*ort.Buffer
@@ -100,7 +103,8 @@ func (s *Stepper) bindParams() error {
 		}
 		s.Params[i].Value = nil // it would keep the whole file in memory
 		s.Weights, s.owned = append(s.Weights, weight), append(s.owned, weight)
-		for _, list := range []*[]*ort.Buffer{&s.Grads, &s.Moments, &s.Squares} {
+		s.gradients = append(s.gradients, p.Grad)
+		for _, list := range []*[]*ort.Buffer{&s.Moments, &s.Squares} {
 			b, err := ort.NewBuffer(onnx.Float, dims...)
 			if err != nil {
 				return fmt.Errorf("parameter %s: %w", p.Name, err)
@@ -112,8 +116,8 @@ func (s *Stepper) bindParams() error {
 			name    string
 			buffer  *ort.Buffer
 		}{
-			{s.training, p.Name, weight}, {s.training, p.Grad, s.Grads[i]},
-			{s.optimizer, p.Name, weight}, {s.optimizer, p.Next, weight}, {s.optimizer, p.Grad, s.Grads[i]},
+			{s.training, p.Name, weight},
+			{s.optimizer, p.Name, weight}, {s.optimizer, p.Next, weight},
 			{s.optimizer, p.Moment, s.Moments[i]}, {s.optimizer, p.NextMoment, s.Moments[i]},
 			{s.optimizer, p.Square, s.Squares[i]}, {s.optimizer, p.NextSquare, s.Squares[i]},
 		}
@@ -144,14 +148,35 @@ func (s *Stepper) Compute(in Inputs) error {
 			return err
 		}
 	}
-	return s.training.Run()
+	if err := s.letGo(); err != nil {
+		return err
+	}
+	var err error
+	s.Grads, err = s.training.RunFresh(s.gradients)
+	return err
 }
 
-// Update applies AdamW with the gradients of the last Compute. step counts
-// updates from 1.
+// Update applies AdamW with the gradients of the last Compute, which are gone
+// then. step counts updates from 1.
 func (s *Stepper) Update(rate float64, step int64) error {
 	s.rate.Float64s()[0], s.step.Float64s()[0] = rate, float64(step)
-	return s.optimizer.Run()
+	for i, g := range s.Grads {
+		if err := s.optimizer.Bind(s.gradients[i], g); err != nil {
+			return err
+		}
+	}
+	return errors.Join(s.optimizer.Run(), s.letGo())
+}
+
+// letGo gives the memory of gradients back.
+func (s *Stepper) letGo() error {
+	var err error
+	for i, g := range s.Grads {
+		err = errors.Join(err, s.optimizer.Unbind(s.gradients[i]))
+		g.Close()
+	}
+	s.Grads = nil
+	return err
 }
 
 // Losses returns the last Compute's losses by name.
@@ -205,10 +230,10 @@ func (s *Stepper) Close() {
 			session.Close()
 		}
 	}
-	for _, b := range s.owned {
+	for _, b := range append(s.owned, s.Grads...) {
 		b.Close()
 	}
-	s.owned = nil
+	s.owned, s.Grads = nil, nil
 }
 
 // Inputs is the memory of one batch, which the training and the eval graph read.

@@ -65,6 +65,9 @@ func (a capi) cpuMemory() (handle, error) {
 	return out, err
 }
 
+// shareArena makes the arena of every session on the CPU.
+func (a capi) shareArena(memInfo handle) error { return a.check(C.share_arena(a.table, memInfo)) }
+
 // newTensor makes a value over memory that C owns, which must outlive it.
 func (a capi) newTensor(memInfo handle, mem []byte, t onnx.DType, shape []int64) (handle, error) {
 	dims := append([]int64{}, shape...)
