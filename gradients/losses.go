@@ -39,6 +39,7 @@ type Objective struct {
 	Temperature      float64 // divides the logits in the classification loss
 	OwnArgmax        bool    // classify towards the model's own decision, not the label
 	StartLayer       int     // first block of the rollout
+	PlainFlow        bool    // without the spelling of positive flow that training favours: see positive
 }
 
 // Terms are the emitted losses. Scalars are means over the batch (RRR's mask
@@ -93,7 +94,7 @@ func (t *Terms) relevance(b *onnx.Builder, s Subject, o Objective, mask, label *
 		return fmt.Errorf("no attention map is left: the model has %d, of which start_layer %d wants those from block %d on", len(s.Maps), o.StartLayer, o.StartLayer)
 	}
 	if o.Order != SecondOrder {
-		t.Stop, s.trained = grads, true
+		t.Stop, s.trained = grads, !o.PlainFlow
 	}
 	t.Relevance = Rollout(b, s, maps, grads)
 	defer b.In(b.In("loss"))

@@ -95,9 +95,9 @@ func Finetune(ctx context.Context, opt FinetuneOptions) (result *FinetuneResult,
 // one, whatever has become of the user's file, and of options, since.
 func (t *trainer) openModel(opt ModelOptions) (*Model, error) {
 	kept := t.run.Artifact(sourceArtifact)
-	opt.Find = findOf(t.cfg, opt.Find)
+	opt.Find, opt.Graphs = findOf(t.cfg, opt.Find), graphOptionsOf(t.cfg)
 	if _, err := os.Stat(kept); err == nil {
-		return OpenModel(kept, ModelOptions{Find: opt.Find})
+		return OpenModel(kept, ModelOptions{Find: opt.Find, Graphs: opt.Graphs})
 	}
 	opt.Version = t.tool
 	m, err := OpenModel(t.cfg.Model, opt)

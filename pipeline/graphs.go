@@ -22,6 +22,7 @@ type Graphs struct {
 	Image, Mask, Label string   // names of the inputs; (B,3,H,W), (B,1,H,W) float32, (B) int64
 	Losses             []string // names of the losses, the total last
 	Params             []Param  // trained parameters in the file's order
+	Lean               bool     // some nodes are meant to be computed twice
 }
 
 // Param is a trained parameter.
@@ -57,6 +58,7 @@ type assembly struct {
 	grads   []*onnx.Value
 	row     gradients.Relevance // of the label, whatever the objective
 	layers  map[string]string   // see Model.layerWeights
+	options GraphOptions
 }
 
 // assemble emits the objective and its gradients behind a copy of the model's
@@ -85,6 +87,8 @@ func (m *Model) assemble(batch int64, o gradients.Objective, freezes func(string
 	a.mask = a.g.AddInput("mask", a.subject.Image.Type, onnx.Shape{onnx.D(batch), onnx.D(1), rows, cols})
 	a.label = a.g.AddInput("label", onnx.Int64, onnx.ShapeOf(batch))
 	a.b = onnx.NewBuilder(a.g)
+	a.b.Repeat = !a.options.has(sharing)
+	o.PlainFlow = !a.options.has(positive)
 	if a.terms, err = gradients.Losses(a.b, a.subject, o, a.mask, a.label); err != nil {
 		return nil, fmt.Errorf("%s: building the losses: %w", m.Path, a.blame(err))
 	}
@@ -140,8 +144,11 @@ func (a *assembly) blame(err error) error {
 // lower brings a copy of the model's graph to the form that trains fastest and
 // finds in it what relevance needs.
 func (m *Model) lower(batch int64) (*assembly, error) {
+	if err := m.Graphs.check(); err != nil {
+		return nil, err
+	}
 	g, copies := m.Graph.Clone()
-	a := &assembly{g: g, layers: m.layerWeights()}
+	a := &assembly{g: g, layers: m.layerWeights(), options: m.Graphs}
 	for _, p := range m.Params {
 		a.params = append(a.params, copies[p])
 	}
@@ -155,11 +162,13 @@ func (m *Model) lower(batch int64) (*assembly, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
-	narrow := func(g *onnx.Graph) error { return passes.Narrow(g, mapsOf(found)...) }
-	for _, pass := range []func(*onnx.Graph) error{narrow, passes.Linear, passes.Patchify, passes.Tidy} {
-		if err := pass(g); err != nil {
+	if m.Graphs.has(narrowing) {
+		if err := passes.Narrow(g, mapsOf(found)...); err != nil {
 			return nil, fmt.Errorf("%s: lowering the graph: %w", m.Path, err)
 		}
+	}
+	if err := m.Graphs.do(g, lowering); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
 	a.subject = subjectOf(found, g.Outputs[0])
 	return a, nil
@@ -169,10 +178,16 @@ func (m *Model) lower(batch int64) (*assembly, error) {
 type outputs struct {
 	values []*onnx.Value
 	names  []string
+	grads  []*onnx.Value // those of values that are gradients
 }
 
 func (o *outputs) add(name string, v *onnx.Value) {
 	o.values, o.names = append(o.values, v), append(o.names, name)
+}
+
+func (o *outputs) addGradient(name string, v *onnx.Value) {
+	o.add(name, v)
+	o.grads = append(o.grads, v)
 }
 
 // pick returns a copy of the graph with only the given outputs, whose trained
@@ -191,8 +206,17 @@ func (a *assembly) pick(name string, out outputs) (*onnx.Graph, error) {
 		return nil, err
 	}
 	g.Prune()
-	if err := passes.Broadcast(g); err != nil {
-		return nil, fmt.Errorf("lowering the %s graph: %w", name, err)
+	if a.options.Lean && len(out.grads) > 0 {
+		var grads []*onnx.Value
+		for _, v := range out.grads {
+			grads = append(grads, copies[v])
+		}
+		if err := passes.Recompute(g, grads); err != nil {
+			return nil, fmt.Errorf("lowering the %s graph: %w", name, err)
+		}
+	}
+	if err := a.options.do(g, finishing); err != nil {
+		return nil, err
 	}
 	return g, nameOutputs(g, out.names)
 }
@@ -203,7 +227,7 @@ func (m *Model) NewGraphs(batch int64, o gradients.Objective, adam gradients.Ada
 	if err != nil {
 		return nil, err
 	}
-	gs := &Graphs{Image: a.subject.Image.Name, Mask: a.mask.Name, Label: a.label.Name, Losses: a.terms.Names}
+	gs := &Graphs{Lean: a.options.Lean, Image: a.subject.Image.Name, Mask: a.mask.Name, Label: a.label.Name, Losses: a.terms.Names}
 	var training, eval outputs
 	for i, name := range a.terms.Names {
 		training.add(LossOutput(name), a.terms.Scalars[i])
@@ -218,7 +242,7 @@ func (m *Model) NewGraphs(batch int64, o gradients.Objective, adam gradients.Ada
 	slots := make([]gradients.Slot, len(a.params))
 	for i, p := range a.params {
 		slots[i] = gradients.NewSlot(p.Name, p.Shape)
-		training.add(slots[i].Grad, a.grads[i])
+		training.addGradient(slots[i].Grad, a.grads[i])
 		gs.Params = append(gs.Params, Param{Slot: slots[i], Value: p.Data})
 	}
 	eval.add(LogitsOutput, a.subject.Logits)

@@ -54,11 +54,11 @@ func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) error {
 	if err != nil {
 		return err
 	}
-	opt.Name = "the training graph"
+	opt.Name, opt.Repeats = "the training graph", gs.Lean
 	if s.training, err = ort.NewSession(training, opt); err != nil {
 		return err
 	}
-	opt.Name, opt.Profile = "the optimizer graph", ""
+	opt.Name, opt.Repeats, opt.Profile = "the optimizer graph", false, ""
 	if s.optimizer, err = ort.NewSession(optimizer, opt); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ type Options struct {
 	Threads int    // within one operator; 0 means all cores this process may use
 	Device  string // "" or "cpu", "cuda", "cuda:N"
 	AsIs    bool   // run the nodes as written, without graph optimizations
+	Repeats bool   // run nodes that compute the same as often as they are there
 	Profile string // prefix of a JSON profile that EndProfile completes; "" means none
 	Name    string // what messages call a model given as bytes; "" means "the graph"
 	Library string // what Load loads, a library or its folder; "" means what is loaded already, or else what Locate finds
@@ -87,6 +88,9 @@ func (o Options) session() (*binding.SessionOptions, error) {
 		so.SetMemPattern(false),
 		so.SetGraphOptimizationLevel(level),
 	)
+	if err == nil && o.Repeats {
+		err = so.AddSessionConfigEntry("optimization.disable_specified_optimizers", "CommonSubexpressionElimination")
+	}
 	if err == nil && o.Profile != "" {
 		err = so.EnableProfiling(o.Profile)
 	}
