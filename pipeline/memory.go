@@ -97,9 +97,12 @@ func checkMemory(gs *Graphs, batch int, available int64) error {
 	if available == 0 || total <= available {
 		return nil
 	}
-	advice := "take a smaller model, or a machine with more memory"
+	advice := "take a smaller model or a machine with more memory"
 	if fits := math.Floor(float64(available-total+grows) / (float64(grows) / float64(batch))); fits >= 1 {
-		advice = fmt.Sprintf("set it to %.0f or less", fits)
+		advice = fmt.Sprintf("set batch to %.0f or less", fits)
+	}
+	if !gs.Lean {
+		advice = "set memory to lean, or " + advice
 	}
 	return &configs.Error{Key: "batch", Msg: fmt.Sprintf("training with batches of %d needs about %s of memory, and %s are available: %s", batch, gigabytes(total), gigabytes(available), advice)}
 }
