@@ -207,13 +207,14 @@ func (a *assembly) pick(name string, out outputs) (*onnx.Graph, error) {
 	}
 	g.Prune()
 	if a.options.Lean && len(out.grads) > 0 {
-		var grads []*onnx.Value
-		for _, v := range out.grads {
-			grads = append(grads, copies[v])
+		var first []*onnx.Value
+		for _, v := range out.values {
+			if !slices.Contains(out.grads, v) {
+				first = append(first, copies[v])
+			}
 		}
-		if err := passes.Recompute(g, grads); err != nil {
-			return nil, fmt.Errorf("lowering the %s graph: %w", name, err)
-		}
+		passes.Recompute(g, first...)                 // between the losses and their way back
+		passes.Recompute(g, copies[a.subject.Logits]) // between the logits and theirs
 	}
 	if err := a.options.do(g, finishing); err != nil {
 		return nil, err

@@ -7,9 +7,8 @@ import (
 )
 
 // Recompute computes values a second time where that is cheaper than holding
-// them. Of a training graph the early nodes are those that its other outputs
-// need, and the late ones those that only the given outputs, the gradients, do.
-// What late nodes read of early ones is held in between, or computed again from
+// them. Early are the nodes that the given values need, such as losses, and late
+// all others, such as those of gradients. What late nodes read of early ones is held in between, or computed again from
 // what is held. Which is decided by a minimal cut, as PyTorch's AOTAutograd
 // does, in a network with two vertices for every early value:
 //
@@ -21,17 +20,15 @@ import (
 // The copies stand behind their originals, so that ONNX Runtime, going back
 // from the end, computes each one last before its first reader. It must be told not
 // to merge them again.
-func Recompute(g *onnx.Graph, gradients []*onnx.Value) error {
+func Recompute(g *onnx.Graph, first ...*onnx.Value) {
 	r := &recomputing{early: map[*onnx.Node]bool{}, in: map[*onnx.Value]int{}, copies: map[*onnx.Node]*onnx.Node{}}
-	for _, v := range g.Outputs {
-		if !slices.Contains(gradients, v) {
-			r.mark(v.Node)
-		}
+	for _, v := range first {
+		r.mark(v.Node)
 	}
 	source, sink := r.vertex(), r.vertex()
 	for _, n := range g.Nodes {
 		if len(n.Captures) > 0 {
-			return nil // subgraphs read by name
+			return // subgraphs read by name
 		}
 		for _, v := range n.Inputs {
 			if at, early := r.in[v]; early && !r.early[n] {
@@ -72,7 +69,6 @@ func Recompute(g *onnx.Graph, gradients []*onnx.Value) error {
 		}
 	}
 	g.Nodes = early(nodes)
-	return nil
 }
 
 // early sorts nodes by the last product that they depend on. ONNX Runtime, which
