@@ -83,12 +83,12 @@ func TestLeanStepsComputeAgain(t *testing.T) {
 		names := stepNodes(t, c, GraphOptions{Lean: lean}, ort.Options{})
 		again := 0
 		for _, name := range names {
-			if strings.HasSuffix(name, "/A/again") {
+			if strings.Contains(name, "/A/again") {
 				again++
 			}
 		}
-		if want := map[bool]int{true: 2}[lean]; again != want {
-			t.Errorf("lean %v: %d attention maps are computed twice, expected %d: %v", lean, again, want, names)
+		if want := map[bool]int{true: 4}[lean]; again != want { // on the way back from the logits, and from the losses
+			t.Errorf("lean %v: attention maps of two blocks are computed again %d times, expected %d: %v", lean, again, want, names)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func (r *recomputing) now(g *onnx.Graph, v *onnx.Value) *onnx.Value {
 	n := v.Node
 	twin := r.copies[n]
 	if twin == nil {
-		twin = &onnx.Node{Name: n.Name + "/again", Op: n.Op, Domain: n.Domain, Attrs: n.Attrs,
+		twin = &onnx.Node{Op: n.Op, Domain: n.Domain, Attrs: n.Attrs,
 			Inputs: make([]*onnx.Value, len(n.Inputs)), Outputs: make([]*onnx.Value, len(n.Outputs))}
 		r.copies[n] = twin
 		for i, x := range n.Inputs {
@@ -131,6 +131,9 @@ func (r *recomputing) now(g *onnx.Graph, v *onnx.Value) *onnx.Value {
 		for i, y := range n.Outputs {
 			if y != nil {
 				twin.Outputs[i] = &onnx.Value{Name: g.Fresh(y.Name + "/again"), Type: y.Type, Shape: y.Shape.Clone(), Elems: y.Elems, Node: twin}
+				if twin.Name == "" {
+					twin.Name = twin.Outputs[i].Name
+				}
 			}
 		}
 	}
