@@ -171,13 +171,13 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options) error 
 	if err := opt.Load(); err != nil {
 		return err
 	}
-	if err := t.keepArtifacts(m); err != nil {
-		return err
+	keeping := make(chan error, 1) // writing takes as long as opening
+	go func() { keeping <- t.keepArtifacts(m) }()
+	err = t.openSessions(batch, opt)
+	if kept := <-keeping; kept != nil {
+		return kept
 	}
-	if t.stepper, err = NewStepper(t.graphs, batch, opt); err != nil {
-		return err
-	}
-	if t.evaluator, err = NewEvaluator(t.graphs, t.stepper, opt); err != nil {
+	if err != nil {
 		return err
 	}
 	size := t.evaluator.size
@@ -200,6 +200,14 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options) error 
 		return err
 	}
 	t.log, err = t.run.OpenLog()
+	return err
+}
+
+func (t *trainer) openSessions(batch int64, opt ort.Options) (err error) {
+	if t.stepper, err = NewStepper(t.graphs, batch, opt); err != nil {
+		return err
+	}
+	t.evaluator, err = NewEvaluator(t.graphs, t.stepper, opt)
 	return err
 }
 
@@ -407,7 +415,8 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 	return before, t.save(Last)
 }
 
-// load takes a checkpoint's parameters and moments.
+// load takes a checkpoint's parameters and moments, which are zero where it was
+// saved before the first update.
 func (t *trainer) load(c *Checkpoint) {
 	for _, part := range []struct {
 		from []safetensors.Named
@@ -415,7 +424,11 @@ func (t *trainer) load(c *Checkpoint) {
 	}{{c.Parameters, t.stepper.Weights}, {c.Moments, t.stepper.Moments}, {c.Squares, t.stepper.Squares}} {
 		tensors := byName(part.from)
 		for i, p := range t.stepper.Params {
-			copy(part.to[i].Bytes(), tensors[p.Name].Raw)
+			if stored := tensors[p.Name]; stored != nil {
+				copy(part.to[i].Bytes(), stored.Raw)
+			} else {
+				clear(part.to[i].Bytes())
+			}
 		}
 	}
 }

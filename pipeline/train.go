@@ -288,6 +288,9 @@ func (t *trainer) save(which string) error {
 	c := &Checkpoint{State: t.state}
 	for i, p := range t.stepper.Params {
 		c.Parameters = append(c.Parameters, named(p, t.stepper.Weights[i]))
+		if t.state.GlobalStep == t.state.Undone {
+			continue // moments are zero before the first update
+		}
 		c.Moments = append(c.Moments, named(p, t.stepper.Moments[i]))
 		c.Squares = append(c.Squares, named(p, t.stepper.Squares[i]))
 	}
