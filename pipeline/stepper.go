@@ -93,11 +93,7 @@ func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) error {
 func (s *Stepper) bindParams() error {
 	for i, p := range s.Params {
 		dims := p.Shape.Ints()
-		values, err := p.Value.Float32s()
-		if err != nil {
-			return fmt.Errorf("parameter %s: %w", p.Name, err)
-		}
-		weight, err := ort.BufferOf(values, dims...)
+		weight, err := weightOf(p)
 		if err != nil {
 			return fmt.Errorf("parameter %s: %w", p.Name, err)
 		}
@@ -128,6 +124,18 @@ func (s *Stepper) bindParams() error {
 		}
 	}
 	return nil
+}
+
+// weightOf copies a parameter's value into memory that the runtime reads.
+func weightOf(p Param) (*ort.Buffer, error) {
+	if p.Value.Type == onnx.Float && len(p.Value.Raw) > 0 {
+		return ort.BufferFrom(p.Value)
+	}
+	values, err := p.Value.Float32s()
+	if err != nil {
+		return nil, err
+	}
+	return ort.BufferOf(values, p.Shape.Ints()...)
 }
 
 // bindNew allocates memory for an input or output and binds it.
