@@ -215,15 +215,7 @@ status_t end_profile(const void *api, void *session, char **path) {
 }
 
 void *aligned_zeros(size_t bytes) {
-	// calloc's large blocks are the system's zero pages, which cost nothing before
-	// they are written to.
-	char *block = calloc(1, bytes + 64 + sizeof(void *));
-	if (!block) return NULL;
-	char *p = (char *)(((uintptr_t)block + sizeof(void *) + 63) & ~(uintptr_t)63);
-	((void **)p)[-1] = block;
-	return p;
-}
-
-void free_aligned(void *p) {
-	if (p) free(((void **)p)[-1]);
+	void *p = NULL;
+	if (posix_memalign(&p, 64, bytes)) return NULL;
+	return memset(p, 0, bytes);
 }

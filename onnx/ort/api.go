@@ -213,4 +213,4 @@ func allocate(bytes int64) []byte {
 	return unsafe.Slice((*byte)(p), bytes)
 }
 
-func release(mem []byte) { C.free_aligned(unsafe.Pointer(unsafe.SliceData(mem))) }
+func release(mem []byte) { C.free(unsafe.Pointer(unsafe.SliceData(mem))) }

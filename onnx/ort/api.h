@@ -60,6 +60,5 @@ status_t end_profile(const void *api, void *session, char **path);
 
 // aligned_zeros returns zeroed memory on a 64-byte boundary, or NULL.
 void *aligned_zeros(size_t bytes);
-void free_aligned(void *p);
 
 #endif
