@@ -11,7 +11,7 @@ import (
 )
 
 // lossProducts lists the products of the loss's way back, with their work: two
-// operations for every multiplication.
+// operations for every multiplication. Those that only sum rows up are left out.
 func lossProducts(gs *Graphs) map[string]int64 {
 	out := map[string]int64{}
 	for _, n := range gs.Training.Nodes {
@@ -19,12 +19,16 @@ func lossProducts(gs *Graphs) map[string]int64 {
 		if n.Op != "Gemm" && n.Op != "MatMul" || !strings.HasPrefix(name, "dloss/") && !strings.HasPrefix(name, "grad/") {
 			continue
 		}
+		y := n.Outputs[0].Shape
+		if y[:len(y)-1].Count().Is(1) {
+			continue
+		}
 		x := n.Inputs[0].Shape
 		summands := x[len(x)-1].N
 		if n.Op == "Gemm" {
 			summands = x[1-n.Int("transA", 0)].N
 		}
-		out[name] = 2 * n.Outputs[0].Shape.Count().N * summands
+		out[name] = 2 * y.Count().N * summands
 	}
 	return out
 }
