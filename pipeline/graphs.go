@@ -206,7 +206,7 @@ func (a *assembly) pick(name string, out outputs) (*onnx.Graph, error) {
 		return nil, err
 	}
 	g.Prune()
-	if a.options.Lean && len(out.grads) > 0 {
+	if a.options.Lean {
 		var first []*onnx.Value
 		for _, v := range out.values {
 			if !slices.Contains(out.grads, v) {
