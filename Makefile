@@ -69,7 +69,7 @@ e2e: runtime ## run the tests on real weights too (minutes)
 	RELEVIT_KILLS=20 go test -tags e2e -timeout 120m ./...
 
 bench: runtime ## print speed and memory beside their limits, and beside PyTorch where it is (minutes)
-	go test -tags bench -run TestBenchTable -v -count 1 -timeout 60m ./pipeline
+	go test -tags bench -run 'TestBenchTable|TestBenchLean' -v -count 1 -timeout 60m ./pipeline
 
 load: runtime ## finetune 2,000 steps and evaluate 50,000 pictures, and see that nothing grows (40 minutes; RELEVIT_LOAD_MODEL=small: 2)
 	go test -tags bench -run TestLoad -v -count 1 -timeout 180m ./pipeline

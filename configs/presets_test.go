@@ -66,7 +66,7 @@ func TestPresetsHoldThePublishedHyperparameters(t *testing.T) {
 			Find: Find{Attention: []string{}, PrefixTokens: -1}, Freeze: []string{}, Protocol: "standard", Preprocess: Preprocess{Interpolation: "bilinear", CropPct: 0.875},
 			Data: Data{Layout: "folders", Labels: "auto", MaskEncoding: "auto", Classes: 500, Samples: 3,
 				Validation: Validation{Split: "classes", Fraction: 0.5, Samples: 1}},
-			Checkpoint: Checkpoint{EveryEpochs: 1, Keep: 2}, SheetImages: 8, Strict: false, OnNaN: "stop", NaNLimit: 5,
+			Checkpoint: Checkpoint{EveryEpochs: 1, Keep: 2}, SheetImages: 8, Strict: false, OnNaN: "stop", NaNLimit: 5, Memory: "fast", Optimizations: Optimizations{Off: []string{}},
 		}
 		if diff := cmp.Diff(wantCommon, common); diff != "" {
 			t.Errorf("%s: besides the model's own keys (-want +found):\n%s", name, diff)

@@ -55,6 +55,9 @@ type Config struct {
 	Strict      bool       `yaml:"strict"`
 	OnNaN       string     `yaml:"on_nan" check:"one of stop skip rollback"`
 	NaNLimit    int        `yaml:"nan_limit" check:"min 1"` // steps without a number in a row
+
+	Memory        string        `yaml:"memory" check:"one of fast lean"`
+	Optimizations Optimizations `yaml:"optimizations"`
 }
 
 // Find says what the model's graph doesn't tell.
@@ -118,6 +121,11 @@ type Checkpoint struct {
 	EverySteps  int `yaml:"every_steps" check:"min 0"`
 	EveryEpochs int `yaml:"every_epochs" check:"min 0"`
 	Keep        int `yaml:"keep" check:"min 1, max 1000"`
+}
+
+// Optimizations says what graphs are derived without; see pipeline.GraphOptions.
+type Optimizations struct {
+	Off []string `yaml:"off"`
 }
 
 // LRAt returns the learning rate of an epoch, counted from 0.

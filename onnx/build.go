@@ -15,7 +15,8 @@ import (
 // The first failure sticks: later calls return placeholder values, and Err
 // tells what went wrong. Check it once, after building.
 type Builder struct {
-	Graph *Graph
+	Graph  *Graph
+	Repeat bool // emit the same computation as often as it is asked for
 
 	scope  string
 	err    error
@@ -63,7 +64,7 @@ func (b *Builder) Ops(op string, outputs int, attrs []Attr, inputs ...*Value) []
 	}
 	n := &Node{Op: op, Attrs: attrs, Inputs: inputs, Outputs: make([]*Value, outputs)}
 	key := b.key(n, outputs)
-	if twin, ok := b.made[key]; ok {
+	if twin, ok := b.made[key]; ok && !b.Repeat {
 		return twin.Outputs
 	}
 	base := b.name(op)

@@ -35,7 +35,7 @@ const (
 
 // Checkpoint is the state of training after a step. Parameters have the names
 // and layouts of the source model; Moments and Squares name the parameters that
-// they belong to, and frozen parameters have none. Saving reads the tensors
+// they belong to: there are none before the first update. Saving reads the tensors
 // where they are, without a copy.
 type Checkpoint struct {
 	Parameters []safetensors.Named

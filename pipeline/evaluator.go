@@ -42,7 +42,7 @@ func (e *Evaluator) open(gs *Graphs, s *Stepper, opt ort.Options) (err error) {
 	if err != nil {
 		return err
 	}
-	opt.Name = "the eval graph"
+	opt.Name, opt.Repeats = "the eval graph", gs.Lean
 	if e.session, err = ort.NewSession(data, opt); err != nil {
 		return err
 	}

@@ -95,9 +95,9 @@ func Finetune(ctx context.Context, opt FinetuneOptions) (result *FinetuneResult,
 // one, whatever has become of the user's file, and of options, since.
 func (t *trainer) openModel(opt ModelOptions) (*Model, error) {
 	kept := t.run.Artifact(sourceArtifact)
-	opt.Find = findOf(t.cfg, opt.Find)
+	opt.Find, opt.Graphs = findOf(t.cfg, opt.Find), graphOptionsOf(t.cfg)
 	if _, err := os.Stat(kept); err == nil {
-		return OpenModel(kept, ModelOptions{Find: opt.Find})
+		return OpenModel(kept, ModelOptions{Find: opt.Find, Graphs: opt.Graphs})
 	}
 	opt.Version = t.tool
 	m, err := OpenModel(t.cfg.Model, opt)
@@ -178,15 +178,13 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options) error 
 	if err := t.graphs.SetPrecision(t.cfg.Precision, t.device.CUDA()); err != nil {
 		return err
 	}
-	if err := t.keepArtifacts(m); err != nil {
-		return err
+	keeping := make(chan error, 1) // writing takes as long as opening
+	go func() { keeping <- t.keepArtifacts(m) }()
+	err = t.openSessions(batch, opt)
+	if kept := <-keeping; kept != nil {
+		return kept
 	}
-	stepping := opt
-	stepping.Replay = t.cfg.CUDAGraphs
-	if t.stepper, err = NewStepper(t.graphs, batch, stepping); err != nil {
-		return err
-	}
-	if t.evaluator, err = NewEvaluator(t.graphs, t.stepper, opt); err != nil {
+	if err != nil {
 		return err
 	}
 	size := t.evaluator.size
@@ -209,6 +207,16 @@ func (t *trainer) prepare(ctx context.Context, m *Model, opt ort.Options) error 
 		return err
 	}
 	t.log, err = t.run.OpenLog()
+	return err
+}
+
+func (t *trainer) openSessions(batch int64, opt ort.Options) (err error) {
+	stepping := opt
+	stepping.Replay = t.cfg.CUDAGraphs
+	if t.stepper, err = NewStepper(t.graphs, batch, stepping); err != nil {
+		return err
+	}
+	t.evaluator, err = NewEvaluator(t.graphs, t.stepper, opt)
 	return err
 }
 
@@ -425,7 +433,8 @@ func (t *trainer) begin(ctx context.Context) (*Metrics, error) {
 	return before, t.save(Last)
 }
 
-// load takes a checkpoint's parameters and moments.
+// load takes a checkpoint's parameters and moments, which are zero where it was
+// saved before the first update.
 func (t *trainer) load(c *Checkpoint) error {
 	for _, part := range []struct {
 		from []safetensors.Named
@@ -433,7 +442,11 @@ func (t *trainer) load(c *Checkpoint) error {
 	}{{c.Parameters, t.stepper.Weights}, {c.Moments, t.stepper.Moments}, {c.Squares, t.stepper.Squares}} {
 		tensors := byName(part.from)
 		for i, p := range t.stepper.Params {
-			if err := part.to[i].Write(tensors[p.Name].Raw); err != nil {
+			raw := make([]byte, 4*p.Shape.Count().N)
+			if stored := tensors[p.Name]; stored != nil {
+				raw = stored.Raw
+			}
+			if err := part.to[i].Write(raw); err != nil {
 				return fmt.Errorf("loading parameter %s: %w", p.Name, err)
 			}
 		}

@@ -22,6 +22,7 @@ type Graphs struct {
 	Image, Mask, Label string   // names of the inputs; (B,3,H,W), (B,1,H,W) float32, (B) int64
 	Losses             []string // names of the losses, the total last
 	Params             []Param  // trained parameters in the file's order
+	Lean               bool     // some nodes are meant to be computed twice
 }
 
 // Param is a trained parameter.
@@ -62,6 +63,7 @@ type assembly struct {
 	grads   []*onnx.Value
 	row     gradients.Relevance // of the label, whatever the objective
 	layers  map[string]string   // see Model.layerWeights
+	options GraphOptions
 }
 
 // assemble emits the objective and its gradients behind a copy of the model's
@@ -90,6 +92,7 @@ func (m *Model) assemble(batch int64, o gradients.Objective, freezes func(string
 	a.mask = a.g.AddInput("mask", a.subject.Image.Type, onnx.Shape{onnx.D(batch), onnx.D(1), rows, cols})
 	a.label = a.g.AddInput("label", onnx.Int64, onnx.ShapeOf(batch))
 	a.b = onnx.NewBuilder(a.g)
+	a.b.Repeat = !a.options.has(sharing)
 	if a.terms, err = gradients.Losses(a.b, a.subject, o, a.mask, a.label); err != nil {
 		return nil, fmt.Errorf("%s: building the losses: %w", m.Path, a.blame(err))
 	}
@@ -157,8 +160,11 @@ func (a *assembly) blame(err error) error {
 // finds in it what relevance needs. Of the last map that is often a row, unless
 // whole maps are asked for.
 func (m *Model) lower(batch int64, whole bool) (*assembly, error) {
+	if err := m.Graphs.check(); err != nil {
+		return nil, err
+	}
 	g, copies := m.Graph.Clone()
-	a := &assembly{g: g, layers: m.layerWeights()}
+	a := &assembly{g: g, layers: m.layerWeights(), options: m.Graphs}
 	for _, p := range m.Params {
 		a.params = append(a.params, copies[p])
 	}
@@ -174,17 +180,17 @@ func (m *Model) lower(batch int64, whole bool) (*assembly, error) {
 	}
 	maps := mapsOf(found)
 	last := len(maps) - 1
-	if !whole && oneRow(found) {
+	if !whole && m.Graphs.has(oneQuery) && oneRow(found) {
 		maps = maps[:last]
 	}
-	rows, err := passes.Narrow(g, maps...)
-	if err != nil {
-		return nil, fmt.Errorf("%s: lowering the graph: %w", m.Path, err)
-	}
-	for _, pass := range []func(*onnx.Graph) error{passes.Linear, passes.Patchify, passes.Tidy, passes.Reassociate} {
-		if err := pass(g); err != nil {
+	rows := map[*onnx.Value]passes.Rows{}
+	if m.Graphs.has(narrowing) {
+		if rows, err = passes.Narrow(g, maps...); err != nil {
 			return nil, fmt.Errorf("%s: lowering the graph: %w", m.Path, err)
 		}
+	}
+	if err := m.Graphs.do(g, lowering); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Path, err)
 	}
 	a.subject = subjectOf(found, g.Outputs[0])
 	if r, ok := rows[found.Attention[last].Value]; ok {
@@ -209,10 +215,16 @@ func oneRow(found *models.Structure) bool {
 type outputs struct {
 	values []*onnx.Value
 	names  []string
+	grads  []*onnx.Value // those of values that are gradients
 }
 
 func (o *outputs) add(name string, v *onnx.Value) {
 	o.values, o.names = append(o.values, v), append(o.names, name)
+}
+
+func (o *outputs) addGradient(name string, v *onnx.Value) {
+	o.add(name, v)
+	o.grads = append(o.grads, v)
 }
 
 // pick returns a copy of the graph with only the given outputs, whose trained
@@ -234,8 +246,18 @@ func (a *assembly) pick(name string, out outputs) (*onnx.Graph, error) {
 	if a.scale != nil && len(g.Uses()[copies[a.scale]]) == 0 {
 		g.Inputs = slices.DeleteFunc(g.Inputs, func(v *onnx.Value) bool { return v == copies[a.scale] })
 	}
-	if err := passes.Broadcast(g); err != nil {
-		return nil, fmt.Errorf("lowering the %s graph: %w", name, err)
+	if a.options.Lean {
+		var first []*onnx.Value
+		for _, v := range out.values {
+			if !slices.Contains(out.grads, v) {
+				first = append(first, copies[v])
+			}
+		}
+		passes.Recompute(g, first...)                 // between the losses and their way back
+		passes.Recompute(g, copies[a.subject.Logits]) // between the logits and theirs
+	}
+	if err := a.options.do(g, finishing); err != nil {
+		return nil, err
 	}
 	return g, nameOutputs(g, out.names)
 }
@@ -246,7 +268,7 @@ func (m *Model) NewGraphs(batch int64, o gradients.Objective, adam gradients.Ada
 	if err != nil {
 		return nil, err
 	}
-	gs := &Graphs{Image: a.subject.Image.Name, Mask: a.mask.Name, Label: a.label.Name, Losses: a.terms.Names}
+	gs := &Graphs{Lean: a.options.Lean, Image: a.subject.Image.Name, Mask: a.mask.Name, Label: a.label.Name, Losses: a.terms.Names}
 	var training, eval outputs
 	for i, name := range a.terms.Names {
 		training.add(LossOutput(name), a.terms.Scalars[i])
@@ -261,7 +283,7 @@ func (m *Model) NewGraphs(batch int64, o gradients.Objective, adam gradients.Ada
 	slots := make([]gradients.Slot, len(a.params))
 	for i, p := range a.params {
 		slots[i] = gradients.NewSlot(p.Name, p.Shape)
-		training.add(slots[i].Grad, a.grads[i])
+		training.addGradient(slots[i].Grad, a.grads[i])
 		gs.Params = append(gs.Params, Param{Slot: slots[i], Value: p.Data})
 	}
 	eval.add(LogitsOutput, a.subject.Logits)

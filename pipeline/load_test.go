@@ -205,7 +205,7 @@ func loadSetup(t *testing.T) (model, images, masks string, each []string) {
 			t.Fatal(err)
 		}
 	} else {
-		model, _ = benchModel(t, "tiny")
+		model, _, _ = benchModel(t, "tiny")
 	}
 	for i, path := range samples {
 		samples[i], _ = filepath.Abs(path)

@@ -6,18 +6,19 @@ import (
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/passes"
 )
 
 // processMemory is what the program and ONNX Runtime take beside any model.
 const processMemory = 150 << 20
 
-// Memory estimates the bytes that training takes: what the training and the eval
-// graph hold at their fullest (their sessions keep it), and the parameters four
-// times, with gradients and AdamW's two moments. batch is the part that grows
-// with the batch size.
+// Memory estimates the bytes that training takes: what the training or the eval
+// graph holds at its fullest, gradients included (the sessions' arena keeps it),
+// and the parameters three times, with AdamW's two moments. batch is the part
+// that grows with the batch size.
 func (gs *Graphs) Memory() (total, batch int64) {
 	for _, g := range []*onnx.Graph{gs.Training, gs.Eval} {
-		batch += mostAlive(g)
+		batch = max(batch, mostAlive(g))
 	}
 	var parameters, frozen int64
 	for _, p := range gs.Params {
@@ -26,11 +27,11 @@ func (gs *Graphs) Memory() (total, batch int64) {
 	for _, v := range gs.Training.Inits {
 		frozen += size(v)
 	}
-	return processMemory + batch + 4*parameters + 2*frozen, batch
+	return processMemory + batch + 3*parameters + 2*frozen, batch
 }
 
-// mostAlive adds up the values that are alive, node by node in the graph's order: a
-// value from the node that makes it to the last one that reads it. Values that
+// mostAlive adds up the values that are alive, node by node as ONNX Runtime runs
+// them: a value from the node that makes it to the last one that reads it. Values that
 // only look at another's memory are that value.
 func mostAlive(g *onnx.Graph) int64 {
 	home := map[*onnx.Value]*onnx.Value{}
@@ -41,7 +42,8 @@ func mostAlive(g *onnx.Graph) int64 {
 		return v
 	}
 	last := map[*onnx.Value]int{}
-	for i, n := range g.Nodes {
+	nodes := passes.Execution(g)
+	for i, n := range nodes {
 		for _, v := range n.Inputs {
 			if v != nil && v.Node != nil {
 				last[of(v)] = i
@@ -52,14 +54,14 @@ func mostAlive(g *onnx.Graph) int64 {
 		}
 	}
 	for _, v := range g.Outputs {
-		last[of(v)] = len(g.Nodes)
+		last[of(v)] = len(nodes)
 	}
-	ends := make([][]*onnx.Value, len(g.Nodes)+1)
+	ends := make([][]*onnx.Value, len(nodes)+1)
 	for v, i := range last {
 		ends[i] = append(ends[i], v)
 	}
 	var alive, most int64
-	for i, n := range g.Nodes {
+	for i, n := range nodes {
 		for _, v := range n.Outputs {
 			if v != nil && of(v) == v {
 				alive += size(v)
@@ -95,9 +97,12 @@ func checkMemory(gs *Graphs, batch int, available int64) error {
 	if available == 0 || total <= available {
 		return nil
 	}
-	advice := "take a smaller model, or a machine with more memory"
+	advice := "take a smaller model or a machine with more memory"
 	if fits := math.Floor(float64(available-total+grows) / (float64(grows) / float64(batch))); fits >= 1 {
-		advice = fmt.Sprintf("set it to %.0f or less", fits)
+		advice = fmt.Sprintf("set batch to %.0f or less", fits)
+	}
+	if !gs.Lean {
+		advice = "set memory to lean, or " + advice
 	}
 	return &configs.Error{Key: "batch", Msg: fmt.Sprintf("training with batches of %d needs about %s of memory, and %s are available: %s", batch, gigabytes(total), gigabytes(available), advice)}
 }

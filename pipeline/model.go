@@ -20,6 +20,7 @@ type Model struct {
 	Params     []*onnx.Value  // trainable initializers of Graph, in the file's order
 	Preprocess picture.Preprocess
 	Find       models.FindOptions
+	Graphs     GraphOptions
 	Warnings   []string // what a checkpoint left open, and how it was read
 
 	trained bool // Source and Graph hold a run's weights, the file at Path those from before
@@ -29,13 +30,14 @@ type Model struct {
 type ModelOptions struct {
 	Convert models.Options // of a checkpoint
 	Find    models.FindOptions
+	Graphs  GraphOptions
 	Version string // of the tool, for a conversion's metadata
 }
 
 // OpenModel reads an ONNX file or a checkpoint. Errors name what is wrong with
 // the file; whether it can be finetuned shows when its graphs are built.
 func OpenModel(path string, opt ModelOptions) (*Model, error) {
-	m := &Model{Path: path, Find: opt.Find}
+	m := &Model{Path: path, Find: opt.Find, Graphs: opt.Graphs}
 	var err error
 	if models.IsCheckpoint(path) {
 		err = m.convert(opt)

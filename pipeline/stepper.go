@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -11,13 +12,15 @@ import (
 )
 
 // Stepper holds what a training step runs on: two sessions, and the memory of
-// parameters, gradients and moments, allocated once. The update happens in
-// place, so no parameter passes through Go. On a GPU all of them lie there for the
-// whole run: a step brings a batch up and a few numbers down.
+// parameters and moments, allocated once. The update happens in place, so no
+// parameter passes through Go. On the CPU, gradients take the memory of
+// activations that the backward pass is done with, and give it back once they
+// are used. On a GPU everything lies there for the whole run: a step brings a
+// batch up and a few numbers down.
 type Stepper struct {
 	Params  []Param
 	Weights []*ort.Buffer // float32, in the order of Params
-	Grads   []*ort.Buffer
+	Grads   []*ort.Buffer // from Compute to Update
 	Moments []*ort.Buffer // AdamW's exp_avg
 	Squares []*ort.Buffer // AdamW's exp_avg_sq
 
@@ -25,6 +28,7 @@ type Stepper struct {
 
 	names      []string
 	place      ort.Place
+	gradients  []string // outputs of the training graph
 	training   *ort.Session
 	optimizer  *ort.Session
 	finite     *finiteCheck // where Go doesn't see gradients
@@ -79,11 +83,11 @@ func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) (err error) {
 	if err != nil {
 		return err
 	}
-	opt.Name = "the training graph"
+	opt.Name, opt.Repeats = "the training graph", gs.Lean
 	if s.training, err = ort.NewSession(training, opt); err != nil {
 		return err
 	}
-	opt.Name, opt.Profile = "the optimizer graph", ""
+	opt.Name, opt.Repeats, opt.Profile = "the optimizer graph", false, ""
 	if s.optimizer, err = ort.NewSession(optimizer, opt); err != nil {
 		return err
 	}
@@ -141,11 +145,12 @@ func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) (err error) {
 func (s *Stepper) bindParams() error {
 	for i, p := range s.Params {
 		dims := p.Shape.Ints()
-		values, err := p.Value.Float32s()
-		if err != nil {
-			return fmt.Errorf("parameter %s: %w", p.Name, err)
+		s.gradients = append(s.gradients, p.Grad)
+		lists := []*[]*ort.Buffer{&s.Weights, &s.Moments, &s.Squares}
+		if s.place.Apart() {
+			lists = append(lists, &s.Grads)
 		}
-		for _, list := range []*[]*ort.Buffer{&s.Weights, &s.Grads, &s.Moments, &s.Squares} {
+		for _, list := range lists {
 			b, err := s.place.NewBuffer(onnx.Float, dims...)
 			if err != nil {
 				return fmt.Errorf("parameter %s: %w", p.Name, err)
@@ -153,7 +158,7 @@ func (s *Stepper) bindParams() error {
 			*list, s.owned = append(*list, b), append(s.owned, b)
 		}
 		weight := s.Weights[i]
-		if err := ort.Set(weight, values); err != nil {
+		if err := setValue(weight, p.Value); err != nil {
 			return fmt.Errorf("parameter %s: %w", p.Name, err)
 		}
 		s.Params[i].Value = nil // it would keep the whole file in memory
@@ -162,8 +167,8 @@ func (s *Stepper) bindParams() error {
 			name    string
 			buffer  *ort.Buffer
 		}{
-			{s.training, p.Name, weight}, {s.training, p.Grad, s.Grads[i]},
-			{s.optimizer, p.Name, weight}, {s.optimizer, p.Next, weight}, {s.optimizer, p.Grad, s.Grads[i]},
+			{s.training, p.Name, weight},
+			{s.optimizer, p.Name, weight}, {s.optimizer, p.Next, weight},
 			{s.optimizer, p.Moment, s.Moments[i]}, {s.optimizer, p.NextMoment, s.Moments[i]},
 			{s.optimizer, p.Square, s.Squares[i]}, {s.optimizer, p.NextSquare, s.Squares[i]},
 		}
@@ -172,8 +177,28 @@ func (s *Stepper) bindParams() error {
 				return err
 			}
 		}
+		if !s.place.Apart() {
+			continue
+		}
+		for _, session := range []*ort.Session{s.training, s.optimizer} {
+			if err := session.Bind(p.Grad, s.Grads[i]); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// setValue copies a parameter's value, once.
+func setValue(b *ort.Buffer, value *onnx.Tensor) error {
+	if value.Type == onnx.Float && len(value.Raw) > 0 {
+		return b.Write(value.Raw)
+	}
+	values, err := value.Float32s()
+	if err != nil {
+		return err
+	}
+	return ort.Set(b, values)
 }
 
 // mirror allocates memory for an input or output and binds it.
@@ -206,7 +231,12 @@ func (s *Stepper) Compute(in Inputs) error {
 		if err := in.bind(s.training); err != nil {
 			return err
 		}
-		return s.training.Run()
+		if err := s.letGo(); err != nil {
+			return err
+		}
+		var err error
+		s.Grads, err = s.training.RunFresh(s.gradients)
+		return err
 	}
 	if err := s.batch.take(in); err != nil {
 		return err
@@ -225,8 +255,8 @@ func (s *Stepper) Compute(in Inputs) error {
 // Scaled reports whether gradients are computed of a multiple of the loss.
 func (s *Stepper) Scaled() bool { return s.scale.here != nil }
 
-// Update applies AdamW with the gradients of the last Compute. step counts
-// updates from 1.
+// Update applies AdamW with the gradients of the last Compute, which are gone
+// then, but on a GPU. step counts updates from 1.
 func (s *Stepper) Update(rate float64, step int64) error {
 	s.rate.here.Float64s()[0], s.step.here.Float64s()[0] = rate, float64(step)
 	for _, m := range []mirrored{s.rate, s.step} {
@@ -234,7 +264,26 @@ func (s *Stepper) Update(rate float64, step int64) error {
 			return err
 		}
 	}
-	return s.optimizer.Run()
+	if s.place.Apart() {
+		return s.optimizer.Run()
+	}
+	for i, g := range s.Grads {
+		if err := s.optimizer.Bind(s.gradients[i], g); err != nil {
+			return err
+		}
+	}
+	return errors.Join(s.optimizer.Run(), s.letGo())
+}
+
+// letGo gives the memory of gradients back that a session allocated.
+func (s *Stepper) letGo() error {
+	var err error
+	for i, g := range s.Grads {
+		err = errors.Join(err, s.optimizer.Unbind(s.gradients[i]))
+		g.Close()
+	}
+	s.Grads = nil
+	return err
 }
 
 // Losses returns the last Compute's losses by name.
@@ -292,8 +341,8 @@ func (s *Stepper) Close() {
 		s.finite.close()
 	}
 	s.batch.Close()
-	for _, b := range s.owned {
+	for _, b := range append(s.owned, s.Grads...) { // closing one twice is nothing
 		b.Close()
 	}
-	s.owned = nil
+	s.owned, s.Grads = nil, nil
 }

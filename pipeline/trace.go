@@ -40,7 +40,7 @@ func Trace(ctx context.Context, opt TraceOptions) ([]string, error) {
 	if opt.Open.Convert.ImageSize == [2]int{} {
 		opt.Open.Convert.ImageSize = [2]int{int(in.image.Dims[2]), int(in.image.Dims[3])}
 	}
-	opt.Open.Find = findOf(opt.Config, opt.Open.Find)
+	opt.Open.Find, opt.Open.Graphs = findOf(opt.Config, opt.Open.Find), graphOptionsOf(opt.Config)
 	m, err := OpenModel(opt.Model, opt.Open)
 	if err != nil {
 		return nil, err
@@ -200,9 +200,9 @@ func traceOutputs(a *assembly) (out outputs, err error) {
 		out.add(LossOutput(name), a.terms.Scalars[i])
 	}
 	for i, p := range a.params {
-		out.add("grad."+p.Name, a.grads[i])
+		out.addGradient("grad."+p.Name, a.grads[i])
 		if layer, ok := a.layers[p.Name]; ok {
-			out.add("grad."+layer, a.b.Transpose(a.grads[i], 1, 0))
+			out.addGradient("grad."+layer, a.b.Transpose(a.grads[i], 1, 0))
 		}
 	}
 	return out, a.b.Err()
@@ -216,7 +216,7 @@ func runTrace(g *onnx.Graph, a *assembly, in traceInputs, names []string, opt or
 	if err := opt.Load(); err != nil {
 		return nil, err
 	}
-	opt.Name = "the trace graph"
+	opt.Name, opt.Repeats = "the trace graph", a.options.Lean
 	session, err := ort.NewSession(data, opt)
 	if err != nil {
 		return nil, err

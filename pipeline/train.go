@@ -301,10 +301,14 @@ func (t *trainer) save(which string) error {
 	t.state.LogOffset = offset
 	c := &Checkpoint{State: t.state}
 	for i, p := range t.stepper.Params {
-		for _, part := range []struct {
+		parts := []struct {
 			to   *[]safetensors.Named
 			from *ort.Buffer
-		}{{&c.Parameters, t.stepper.Weights[i]}, {&c.Moments, t.stepper.Moments[i]}, {&c.Squares, t.stepper.Squares[i]}} {
+		}{{&c.Parameters, t.stepper.Weights[i]}, {&c.Moments, t.stepper.Moments[i]}, {&c.Squares, t.stepper.Squares[i]}}
+		if t.state.GlobalStep == t.state.Undone {
+			parts = parts[:1] // moments are zero before the first update
+		}
+		for _, part := range parts {
 			raw, err := part.from.Read()
 			if err != nil {
 				return fmt.Errorf("saving parameter %s: %w", p.Name, err)

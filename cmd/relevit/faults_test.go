@@ -337,7 +337,7 @@ var dataFaults = []fault{
 	{name: "more classes than there are", args: "finetune -c c.yaml --set data.classes=7 -o run", code: usage, says: "7 classes|has 6"},
 	{name: "no class left to validate", args: "finetune -c c.yaml --set data.classes=6 --set data.validation.split=classes -o run", code: usage, says: "validate"},
 	{name: "a batch larger than the data", args: "finetune -c c.yaml --set batch=100 -o run", code: usage, says: "batch of 100", leaves: false},
-	{name: "a batch larger than memory", args: "finetune -c c.yaml --set batch=1000000 -o run", code: usage, says: "batch: training with batches of 1000000|of memory|set it to ", plain: true},
+	{name: "a batch larger than memory", args: "finetune -c c.yaml --set batch=1000000 -o run", code: usage, says: "batch: training with batches of 1000000|of memory|or set batch to ", plain: true},
 	{name: "a corrupt JPEG where that is strict", spoil: both(remove("data/images/star/00005.png"), write("data/images/star/00005.jpg", "\xff\xd8\xff\xe0 and then nothing")),
 		args: "finetune -c c.yaml --strict -o run", code: badInput, says: "00005.jpg", leaves: true},
 	{name: "no pictures", spoil: both(remove("data/images"), folder("data/images")), args: "finetune -c c.yaml -o run", code: badInput, says: "data/images|class folders"},

@@ -9,6 +9,7 @@
 // against the header that comes with the Go binding.
 enum position {
 	GetErrorMessage = 2,
+	CreateEnv = 3,
 	SessionGetInputCount = 30,
 	SessionGetOutputCount = 31,
 	SessionGetOverridableInitializerCount = 32,
@@ -30,6 +31,7 @@ enum position {
 	CreateCpuMemoryInfo = 69,
 	AllocatorFree = 76,
 	GetAllocatorWithDefaultOptions = 78,
+	ReleaseEnv = 92,
 	ReleaseStatus = 93,
 	ReleaseValue = 96,
 	ReleaseTypeInfo = 98,
@@ -44,6 +46,7 @@ enum position {
 	BindOutput = 137,
 	BindOutputToDevice = 138,
 	GetBoundOutputValues = 140,
+	CreateAndRegisterAllocator = 144,
 	TensorTypeAndShape_HasShape = 390,
 };
 
@@ -105,6 +108,14 @@ status_t cpu_memory_info(const void *api, void **out) {
 status_t memory_info(const void *api, const char *device, int ordinal, void **out) {
 	enum { device_allocator = 0, default_memory = 0 };
 	return FN(CreateMemoryInfo, status_t, const char *, int, int, int, void **)(device, device_allocator, ordinal, default_memory, out);
+}
+
+status_t share_arena(const void *api, void *mem_info) {
+	void *env = NULL; // the process has one, which is counted
+	TRY(FN(CreateEnv, status_t, int, const char *, void **)(2, "relevit", &env));
+	status_t s = FN(CreateAndRegisterAllocator, status_t, void *, void *, void *)(env, mem_info, NULL);
+	FN(ReleaseEnv, void, void *)(env);
+	return s;
 }
 
 status_t new_tensor(const void *api, void *mem_info, void *data, size_t bytes, const int64_t *dims, size_t rank,

@@ -74,6 +74,9 @@ func (a capi) memoryInfo(device string, ordinal int) (handle, error) {
 	return out, err
 }
 
+// shareArena makes the arena of every session on the CPU.
+func (a capi) shareArena(memInfo handle) error { return a.check(C.share_arena(a.table, memInfo)) }
+
 // newTensor makes a value over memory that isn't Go's, which must outlive it.
 func (a capi) newTensor(memInfo handle, at unsafe.Pointer, bytes int64, t onnx.DType, shape []int64) (handle, error) {
 	dims := append([]int64{}, shape...)

@@ -35,6 +35,8 @@ void free_providers(const void *api, char **names, int n);
 
 status_t cpu_memory_info(const void *api, void **out);
 status_t memory_info(const void *api, const char *device, int ordinal, void **out);
+// share_arena gives the environment an arena for every session that asks for it.
+status_t share_arena(const void *api, void *mem_info);
 status_t new_tensor(const void *api, void *mem_info, void *data, size_t bytes, const int64_t *dims, size_t rank,
                     int32_t type, void **out);
 status_t tensor_content(const void *api, void *value, void **data, int32_t *type, int64_t **dims, size_t *rank);

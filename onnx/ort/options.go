@@ -11,12 +11,14 @@ import (
 )
 
 // Options say how a session runs. The zero value is what was measured to be
-// best for training: sequential execution on all cores, arena on, and no memory
-// pattern (which costs 1.5 times the memory and gains nothing).
+// best for training: sequential execution on all cores, one arena for all
+// sessions (which rarely run at once), and no memory pattern (which costs 1.5
+// times the memory and gains nothing).
 type Options struct {
 	Threads int    // within one operator; 0 means all cores this process may use
 	Device  string // "" or "cpu", "cuda", "cuda:N"; "auto": cuda where that works, else cpu
 	AsIs    bool   // run the nodes as written, without graph optimizations
+	Repeats bool   // run nodes that compute the same as often as they are there
 	Profile string // prefix of a JSON profile that EndProfile completes; "" means none
 	Name    string // what messages call a model given as bytes; "" means "the graph"
 	Library string // what Load loads, a library or its folder; "" means what is loaded already, or else what Locate finds
@@ -124,9 +126,13 @@ func (o Options) session() (*binding.SessionOptions, error) {
 		so.SetInterOpNumThreads(1),
 		so.SetExecutionMode(binding.ExecutionModeSequential),
 		so.SetCpuMemArena(true),
+		so.AddSessionConfigEntry("session.use_env_allocators", "1"),
 		so.SetMemPattern(false),
 		so.SetGraphOptimizationLevel(level),
 	)
+	if err == nil && o.Repeats {
+		err = so.AddSessionConfigEntry("optimization.disable_specified_optimizers", "CommonSubexpressionElimination")
+	}
 	if err == nil && o.Profile != "" {
 		err = so.EnableProfiling(o.Profile)
 	}

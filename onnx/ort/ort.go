@@ -71,6 +71,9 @@ func Init(path string) error {
 		return fmt.Errorf("listing the execution providers of %s: %w", abs, err)
 	}
 	memory, err := api.cpuMemory()
+	if err == nil {
+		err = api.shareArena(memory)
+	}
 	if err != nil {
 		return fmt.Errorf("starting %s: %w", abs, err)
 	}

@@ -40,6 +40,8 @@ type Session struct {
 	inputs, outputs   []Port
 	optional          []Port // inputs with a default value
 	boundIn, boundOut map[string]*Buffer
+	order             []string // of outputs in the standing binding
+	nothing           *Buffer  // in the place of inputs that are unbound
 }
 
 // NewSession loads a model from the bytes of an ONNX file without external data.
@@ -144,6 +146,7 @@ func (s *Session) Close() {
 		s.inner = nil
 	}
 	s.session = nil
+	s.nothing.Close()
 }
 
 // Inputs lists what Run needs.
@@ -177,9 +180,33 @@ func (s *Session) Bind(name string, b *Buffer) error {
 		if err := s.bind(s.bound, out, b, s.api.bindOutput); err != nil {
 			return err
 		}
+		s.placed(name)
 		s.boundOut[name] = b
 	}
 	return nil
+}
+
+// placed notes the place of a bound output, which it keeps.
+func (s *Session) placed(name string) {
+	if !slices.Contains(s.order, name) {
+		s.order = append(s.order, name)
+	}
+}
+
+// Unbind forgets the buffer of an input: from now on nothing of the session
+// keeps its memory.
+func (s *Session) Unbind(name string) error {
+	if s.boundIn[name] == nil {
+		return nil
+	}
+	if s.nothing == nil {
+		var err error
+		if s.nothing, err = NewBuffer(onnx.Bool); err != nil {
+			return err
+		}
+	}
+	delete(s.boundIn, name)
+	return s.api.bindInput(s.bound, name, s.nothing.value)
 }
 
 func (s *Session) bind(to handle, p *Port, b *Buffer, how func(handle, string, handle) error) error {
@@ -250,6 +277,56 @@ func (s *Session) Run() error {
 			return e
 		}
 		return fmt.Errorf("running %s: %w", s.model, err)
+	}
+	return nil
+}
+
+// RunFresh is Run, and gives the named outputs besides, in memory that is
+// allocated when they are computed and goes back to where sessions take theirs
+// from when the caller closes them.
+func (s *Session) RunFresh(outputs []string) ([]*Buffer, error) {
+	if err := s.allocateAnew(outputs); err != nil {
+		return nil, err
+	}
+	if err := s.Run(); err != nil {
+		return nil, err
+	}
+	values, err := s.api.boundOutputs(s.bound)
+	if err != nil {
+		return nil, fmt.Errorf("reading the outputs of %s: %w", s.model, err)
+	}
+	result := make([]*Buffer, len(outputs))
+	for i, v := range values {
+		at := slices.Index(outputs, s.order[i])
+		if at < 0 {
+			s.api.releaseValue(v)
+			continue
+		}
+		b, wrapErr := wrap(s.api, v)
+		if wrapErr != nil {
+			err = errors.Join(err, fmt.Errorf("reading output %q of %s: %w", s.order[i], s.model, wrapErr))
+		}
+		result[at] = b
+	}
+	if err = errors.Join(err, s.allocateAnew(outputs)); err != nil { // the binding holds them too
+		for _, b := range result {
+			b.Close()
+		}
+		return nil, err
+	}
+	return result, nil
+}
+
+// allocateAnew has the next run allocate outputs.
+func (s *Session) allocateAnew(outputs []string) error {
+	for _, name := range outputs {
+		if find(s.outputs, name) == nil {
+			return s.bindError(name, "no such output", "one of "+names(s.outputs))
+		}
+		if err := s.api.bindOutputAnywhere(s.bound, name, s.memory); err != nil {
+			return fmt.Errorf("binding %q of %s: %w", name, s.model, err)
+		}
+		s.placed(name)
 	}
 	return nil
 }

@@ -1,0 +1,75 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/passes"
+)
+
+// GraphOptions say how a model's graphs are derived. No number depends on them
+// beyond rounding.
+type GraphOptions struct {
+	Lean bool     // compute cheap values again rather than hold them
+	Off  []string // optimizations to leave out
+}
+
+func graphOptionsOf(c *configs.Config) GraphOptions {
+	return GraphOptions{Lean: c.Memory == "lean", Off: c.Optimizations.Off}
+}
+
+// optimization is a pass that makes a graph cheaper.
+type optimization struct {
+	name string
+	pass func(*onnx.Graph) error
+}
+
+// Optimizations in the order in which they are made: of the forward pass before
+// anything is derived from it, and of each graph that is cut out in the end.
+var (
+	lowering  = []optimization{{"linear", passes.Linear}, {"patchify", passes.Patchify}, {"tidy", passes.Tidy}, {"reassociate", passes.Reassociate}}
+	finishing = []optimization{{"broadcast", passes.Broadcast}, {"order", passes.Order}}
+)
+
+// Optimizations that aren't passes of a whole graph.
+const (
+	narrowing = "narrow"    // see passes.Narrow
+	sharing   = "sharing"   // see onnx.Builder
+	oneQuery  = "one-query" // of the last map, see oneRow
+)
+
+func optimizationNames() []string {
+	names := []string{narrowing, sharing, oneQuery}
+	for _, o := range slices.Concat(lowering, finishing) {
+		names = append(names, o.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (o GraphOptions) check() error {
+	for _, name := range o.Off {
+		if all := optimizationNames(); !slices.Contains(all, name) {
+			return &configs.Error{Key: "optimizations.off", Msg: fmt.Sprintf("found %q, want some of %s", name, strings.Join(all, ", "))}
+		}
+	}
+	return nil
+}
+
+func (o GraphOptions) has(name string) bool { return !slices.Contains(o.Off, name) }
+
+// do makes those of the optimizations that aren't off.
+func (o GraphOptions) do(g *onnx.Graph, list []optimization) error {
+	for _, opt := range list {
+		if !o.has(opt.name) {
+			continue
+		}
+		if err := opt.pass(g); err != nil {
+			return fmt.Errorf("lowering the %s graph (%s): %w", g.Name, opt.name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,5 @@
+//go:build !e2e
+
+package pipeline
+
+const realWeights = false // e2e: see make e2e
