@@ -17,9 +17,10 @@ import (
 	"github.com/relevit/relevit/onnx/ort/orttest"
 )
 
-// What memory: lean may take beside the default.
+// What memory: lean may take on ViT-B: in MB, three quarters of what the default
+// may (0.65 of PyTorch's 4037), and in steps of the default.
 const (
-	leanMemory = 0.75
+	leanMemory = 1968
 	leanTime   = 1.15
 )
 
@@ -60,8 +61,8 @@ func TestBenchLean(t *testing.T) {
 	ratio, usual, lean := leanTimes(t, path, 3)
 	memory := peaks["lean"] / peaks["fast"]
 	fmt.Printf("ViT %s, memory: lean: %.2f times the default's memory; a step takes %.2f s, %.2f times the default's %.2f\n", size, memory, lean, ratio, usual)
-	if size == "base" && (memory > leanMemory || ratio > leanTime) {
-		t.Errorf("expected at most %.2f times the memory in %.2f times the time", leanMemory, leanTime)
+	if size == "base" && (peaks["lean"] > leanMemory || ratio > leanTime) {
+		t.Errorf("expected at most %d MB in %.2f times the time", leanMemory, leanTime)
 	}
 }
 
