@@ -53,14 +53,26 @@ func TestEveryWriteMayFail(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs commands for seconds")
 	}
-	seed := numberFrom(t, "RELEVIT_SEED", int(time.Now().UnixNano()))
-	t.Logf("RELEVIT_SEED=%d", seed)
+	seed := sweepSeed(t)
 	work := sweepWorkplace(t)
 	for i, w := range writing {
 		t.Run(w.name, func(t *testing.T) {
 			sweepWrites(t, work, w, rand.New(rand.NewPCG(uint64(seed), uint64(i))))
 		})
 	}
+}
+
+// sweepSeed chooses operations at random where many are tried; where few are, they
+// are always the same.
+func sweepSeed(t *testing.T) int {
+	t.Helper()
+	seed := 1
+	if os.Getenv("RELEVIT_SWEEP") != "" {
+		seed = int(time.Now().UnixNano())
+	}
+	seed = numberFrom(t, "RELEVIT_SEED", seed)
+	t.Logf("RELEVIT_SEED=%d", seed)
+	return seed
 }
 
 // sweepWorkplace has everything that the commands read.
@@ -226,6 +238,9 @@ func (w written) checkWhole(t *testing.T, where, whole, out string, leftovers bo
 		return
 	}
 	for _, name := range want {
+		if name == "x.onnx" && leftovers && (&watched{dir: out}).has("x.onnx.2.data") {
+			continue // it names its data so, where the old ones couldn't be removed
+		}
 		a, b := read(t, whole, name), read(t, out, name)
 		if name == "masks/masks.jsonl" { // in the order in which masks were finished
 			a, b = sortedLines(a), sortedLines(b)
