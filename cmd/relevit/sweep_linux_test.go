@@ -229,8 +229,8 @@ func (w written) checkWhole(t *testing.T, where, whole, out string, leftovers bo
 	for run := range strings.FieldsSeq(w.runs) {
 		sameRuns(t, filepath.Join(whole, run), filepath.Join(out, run))
 	}
-	hidden := func(name string) bool {
-		return leftovers && (strings.HasPrefix(name, ".") || strings.Contains(name, "/."))
+	hidden := func(name string) bool { // what couldn't be removed
+		return leftovers && (strings.HasPrefix(name, ".") || strings.Contains(name, "/.") || name == "x.onnx.2.data")
 	}
 	want, got := slices.DeleteFunc(filesIn(t, whole), w.inRun), slices.DeleteFunc(slices.DeleteFunc(filesIn(t, out), hidden), w.inRun)
 	if !slices.Equal(want, got) {
