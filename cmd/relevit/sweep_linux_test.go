@@ -53,14 +53,26 @@ func TestEveryWriteMayFail(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs commands for seconds")
 	}
-	seed := numberFrom(t, "RELEVIT_SEED", int(time.Now().UnixNano()))
-	t.Logf("RELEVIT_SEED=%d", seed)
+	seed := sweepSeed(t)
 	work := sweepWorkplace(t)
 	for i, w := range writing {
 		t.Run(w.name, func(t *testing.T) {
 			sweepWrites(t, work, w, rand.New(rand.NewPCG(uint64(seed), uint64(i))))
 		})
 	}
+}
+
+// sweepSeed chooses operations at random where many are tried; where few are, they
+// are always the same.
+func sweepSeed(t *testing.T) int {
+	t.Helper()
+	seed := 1
+	if os.Getenv("RELEVIT_SWEEP") != "" {
+		seed = int(time.Now().UnixNano())
+	}
+	seed = numberFrom(t, "RELEVIT_SEED", seed)
+	t.Logf("RELEVIT_SEED=%d", seed)
+	return seed
 }
 
 // sweepWorkplace has everything that the commands read.
@@ -217,8 +229,14 @@ func (w written) checkWhole(t *testing.T, where, whole, out string, leftovers bo
 	for run := range strings.FieldsSeq(w.runs) {
 		sameRuns(t, filepath.Join(whole, run), filepath.Join(out, run))
 	}
-	hidden := func(name string) bool {
+	hidden := func(name string) bool { // what couldn't be removed
 		return leftovers && (strings.HasPrefix(name, ".") || strings.Contains(name, "/."))
+	}
+	if second := "x.onnx.2.data"; (&watched{dir: out}).has(second) { // where the first name was taken by then
+		if !bytes.Equal(read(t, out, second), read(t, whole, "x.onnx.data")) {
+			t.Errorf("%s: in the end %s differs", where, second)
+		}
+		return
 	}
 	want, got := slices.DeleteFunc(filesIn(t, whole), w.inRun), slices.DeleteFunc(slices.DeleteFunc(filesIn(t, out), hidden), w.inRun)
 	if !slices.Equal(want, got) {

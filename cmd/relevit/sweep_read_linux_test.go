@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // reading are commands that read in the folder where they work; OUT is where
@@ -42,8 +41,7 @@ func TestEveryReadMayFail(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs commands for seconds")
 	}
-	seed := numberFrom(t, "RELEVIT_SEED", int(time.Now().UnixNano()))
-	t.Logf("RELEVIT_SEED=%d", seed)
+	seed := sweepSeed(t)
 	work := sweepWorkplace(t)
 	begun, uninterrupted := filepath.Join(work, "begun"), filepath.Join(work, "whole")
 	resume := []string{"--threads", "1", "finetune", "-c", "c.yaml", "--set", "steps=14", "-o"}
