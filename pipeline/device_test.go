@@ -142,7 +142,7 @@ func TestStepsApartFromGoAreTheSameToTheBit(t *testing.T) {
 			}
 			losses[i] = append(losses[i], s.Losses()["total"], s.ForegroundShare(), float64(s.Predictions()[0]))
 		}
-		for _, b := range slices.Concat(s.Weights, s.Grads, s.Moments, s.Squares) {
+		for _, b := range slices.Concat(s.Weights, s.Moments, s.Squares) {
 			raw, err := b.Read()
 			if err != nil {
 				t.Fatal(err)

@@ -33,8 +33,8 @@ func TestFullDiskProcess(t *testing.T) {
 	}
 	for range 2 {
 		err := r.SaveCheckpoint(Last, checkpointAt(2, 30_000)) // 840 kB
-		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "free some space") {
-			t.Errorf("saving on a full disk: %v, want ENOSPC and advice", err)
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("saving on a full disk: %v, want ENOSPC", err)
 		}
 	}
 	c, err := r.LoadCheckpoint(Last)

@@ -116,6 +116,7 @@ func (s *Session) prepare() (err error) {
 func (s *Session) Share() (*Session, error) {
 	shared := *s
 	shared.inner, shared.boundIn, shared.boundOut = nil, map[string]*Buffer{}, map[string]*Buffer{}
+	shared.order, shared.nothing = nil, nil
 	var err error
 	if shared.bound, err = s.api.newBinding(s.session); err != nil {
 		return nil, fmt.Errorf("sharing the session of %s: %w", s.model, err)
