@@ -127,6 +127,7 @@ func (o Options) session() (*binding.SessionOptions, error) {
 		so.SetExecutionMode(binding.ExecutionModeSequential),
 		so.SetCpuMemArena(true),
 		so.AddSessionConfigEntry("session.use_env_allocators", "1"),
+		so.AddSessionConfigEntry("session.force_spinning_stop", "1"), // the next run is another session's
 		so.SetMemPattern(false),
 		so.SetGraphOptimizationLevel(level),
 	)
