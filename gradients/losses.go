@@ -87,6 +87,7 @@ func Losses(b *onnx.Builder, s Subject, o Objective, mask, label *onnx.Value) (*
 }
 
 func (t *Terms) relevance(b *onnx.Builder, s Subject, o Objective, mask, label *onnx.Value) error {
+	s.trained = true
 	maps, grads, err := AttentionGradients(b, s, label, o.StartLayer)
 	if err != nil {
 		return err

@@ -10,8 +10,8 @@ func softmax(c *call) {
 	c.give(0, b.Mul(y, b.Sub(c.dy[0], sum)))
 }
 
-// weighted is a softmax's y dy, or what has the same sums over its axis and is
-// smaller: of an attention map, dy = g v^T, and
+// weighted is a softmax's y dy, or, in a short walk, what has the same sums over
+// its axis and is smaller: of an attention map, dy = g v^T, and
 //
 //	sum_j y_ij sum_d g_id v_jd = sum_d g_id o_id   with o = y v
 //
@@ -19,7 +19,7 @@ func softmax(c *call) {
 func (c *call) weighted() *onnx.Value {
 	b, y, dy := c.b, c.y(0), c.dy[0]
 	rank := int64(len(y.Shape))
-	if axis := c.n.Int("axis", -1); (axis == -1 || axis == rank-1) && dy.Is("MatMul") && dy.Node.Inputs[1].Is("Transpose") {
+	if axis := c.n.Int("axis", -1); c.walk.short && (axis == -1 || axis == rank-1) && dy.Is("MatMul") && dy.Node.Inputs[1].Is("Transpose") {
 		g, v := dy.Node.Inputs[0], b.SwapLast(dy.Node.Inputs[1])
 		for _, n := range b.Graph.Nodes {
 			if n.Op == "MatMul" && n.Domain == "" && n.Inputs[0] == y && n.Inputs[1] == v && n.Outputs[0].Shape.Same(g.Shape) {

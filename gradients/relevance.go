@@ -16,6 +16,8 @@ type Subject struct {
 	Grid   [2]int64       // patch rows, columns
 	Mean   bool           // no class token: the rollout starts from the mean over patches
 	Heads  Fusion
+
+	trained bool // a loss follows: speed counts more than the last digit
 }
 
 // AttentionMap is one attention after its softmax.
@@ -75,7 +77,7 @@ func AttentionGradients(b *onnx.Builder, s Subject, target *onnx.Value, from int
 // walkLogit differentiates the sum over the batch of the target's logit.
 func walkLogit(b *onnx.Builder, s Subject, target *onnx.Value, wrt []*onnx.Value) ([]*onnx.Value, error) {
 	seed := oneHot(b, target, s.Logits)
-	return Walk(b, "dlogit", map[*onnx.Value]*onnx.Value{s.Logits: seed}, wrt, nil)
+	return walkBack(b, "dlogit", map[*onnx.Value]*onnx.Value{s.Logits: seed}, wrt, nil, s.trained)
 }
 
 // oneHot is 1 at every image's target class, 0 elsewhere: (B,C).
