@@ -49,7 +49,7 @@ func Walk(b *onnx.Builder, prefix string, seeds map[*onnx.Value]*onnx.Value, wrt
 }
 
 // walkBack is Walk. A short one takes fewer passes through memory where that
-// costs a little of float32's accuracy (a map of ViT-Ti: 5 % more error).
+// costs a little of float32's accuracy.
 func walkBack(b *onnx.Builder, prefix string, seeds map[*onnx.Value]*onnx.Value, wrt, stop []*onnx.Value, short bool) ([]*onnx.Value, error) {
 	w := &walk{b: b, short: short, flows: map[*onnx.Value]*onnx.Value{}, sums: map[*onnx.Value]*onnx.Value{}}
 	nodes := append([]*onnx.Node(nil), b.Graph.Nodes...)
