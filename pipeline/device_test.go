@@ -67,17 +67,7 @@ func TestAStepMovesABatchUpAndNumbersDown(t *testing.T) {
 		for _, p := range gs.Params {
 			size += 4 * int(p.Shape.Count().N)
 		}
-		s, err := NewStepper(gs, batch, opt)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		in, err := s.NewInputs(gs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
-		fill(in)
+		s, in := filledStep(t, gs, batch, opt, fill)
 		if sent, _ := s.place.Moved(); sent != int64(size) {
 			t.Errorf("%d bytes went up at the start, the parameters have %d", sent, size)
 		}
@@ -125,17 +115,7 @@ func TestStepsApartFromGoAreTheSameToTheBit(t *testing.T) {
 	var state [2][][]byte
 	for i, opt := range []ort.Options{{}, {Apart: true, Replay: true}} { // the CPU doesn't replay, but begins as if it did
 		gs, fill := smallRun(t, batch)
-		s, err := NewStepper(gs, batch, opt)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		in, err := s.NewInputs(gs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
-		fill(in)
+		s, in := filledStep(t, gs, batch, opt, fill)
 		for step := range 3 {
 			if err := errors.Join(s.Compute(in), s.Update(1e-3, int64(step+1))); err != nil {
 				t.Fatal(err)
@@ -160,21 +140,28 @@ func TestStepsApartFromGoAreTheSameToTheBit(t *testing.T) {
 	}
 }
 
+// filledStep opens a stepper with a filled batch for the rest of the test.
+func filledStep(t *testing.T, gs *Graphs, batch int64, opt ort.Options, fill func(Inputs)) (*Stepper, Inputs) {
+	t.Helper()
+	s, err := NewStepper(gs, batch, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	in, err := s.NewInputs(gs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(in.Close)
+	fill(in)
+	return s, in
+}
+
 // TestGradientsThatAreNoNumbersAreFoundWhereverTheyLie puts one into a gradient.
 func TestGradientsThatAreNoNumbersAreFoundWhereverTheyLie(t *testing.T) {
 	test := func(t *testing.T, opt ort.Options) {
 		gs, fill := smallRun(t, 2)
-		s, err := NewStepper(gs, 2, opt)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		in, err := s.NewInputs(gs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
-		fill(in)
+		s, in := filledStep(t, gs, 2, opt, fill)
 		if err := s.Compute(in); err != nil {
 			t.Fatal(err)
 		}
@@ -294,17 +281,7 @@ func TestReplayedStepsAreThoseThatArent(t *testing.T) {
 		gs, fill := smallRun(t, batch)
 		opt := on
 		opt.Replay = replay
-		s, err := NewStepper(gs, batch, opt)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		in, err := s.NewInputs(gs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
-		fill(in)
+		s, in := filledStep(t, gs, batch, opt, fill)
 		for step := range steps {
 			if err := errors.Join(s.Compute(in), s.Update(rate, int64(step+1))); err != nil {
 				t.Fatal(err)
@@ -346,17 +323,7 @@ func wholly(t *testing.T, opt ort.Options, precision string) {
 		t.Fatal(err)
 	}
 	opt.Profile = filepath.Join(t.TempDir(), "step")
-	s, err := NewStepper(gs, 2, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	in, err := s.NewInputs(gs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	fill(in)
+	s, in := filledStep(t, gs, 2, opt, fill)
 	if err := s.Compute(in); err != nil {
 		t.Fatal(err)
 	}
