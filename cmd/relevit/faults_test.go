@@ -378,11 +378,15 @@ var usageFaults = []fault{
 const tinyPNG = "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU" +
 	"\x00\x00\x00\nIDATx\x9cc`\x00\x00\x00\x02\x00\x01H\xaf\xa4q\x00\x00\x00\x00IEND\xaeB`\x82"
 
+// runHeld is the run of runInUse, which would be let go as soon as it is garbage:
+// collecting a file closes it, and with it goes the kernel's lock.
+var runHeld *pipeline.Run
+
 // runInUse lets the test's own process have a run.
 func runInUse(dir string) error {
 	c, err := configs.Load([]string{filepath.Join(dir, "c.yaml")}, nil)
 	if err == nil {
-		_, err = pipeline.CreateRun(filepath.Join(dir, "run"), c)
+		runHeld, err = pipeline.CreateRun(filepath.Join(dir, "run"), c)
 	}
 	return err
 }
