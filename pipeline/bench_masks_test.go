@@ -15,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline/picture"
@@ -221,7 +222,7 @@ func benchPhotographs(t *testing.T, side int) (dir string) {
 			p, err = picture.Resize(p, side, side, picture.Bicubic)
 		}
 		if err == nil {
-			err = WriteFile(filepath.Join(dir, fmt.Sprintf("%02d.jpg", i)), func(w io.Writer) error { return jpeg.Encode(w, p, &jpeg.Options{Quality: 90}) })
+			err = atomic.Write(filepath.Join(dir, fmt.Sprintf("%02d.jpg", i)), func(w io.Writer) error { return jpeg.Encode(w, p, &jpeg.Options{Quality: 90}) })
 		}
 		if err != nil {
 			t.Fatal(err)

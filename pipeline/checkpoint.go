@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
 )
@@ -139,14 +140,14 @@ func (r *Run) save(which string, c *Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	err = writeSynced(filepath.Join(tmp, stateName), func(w io.Writer) error {
+	err = atomic.WriteInPlace(filepath.Join(tmp, stateName), func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if err := syncFolder(tmp); err != nil {
+	if err := atomic.SyncFolder(tmp); err != nil {
 		return err
 	}
 	return r.install(tmp, which)
@@ -155,7 +156,7 @@ func (r *Run) save(which string, c *Checkpoint) error {
 // writeSummed writes tensors and returns the file's SHA-256 and length.
 func writeSummed(path string, tensors []safetensors.Named) (string, int64, error) {
 	h, n := sha256.New(), counter(0)
-	err := writeSynced(path, func(w io.Writer) error {
+	err := atomic.WriteInPlace(path, func(w io.Writer) error {
 		return safetensors.Encode(io.MultiWriter(w, h, &n), path, tensors, map[string]string{"format": "pt"})
 	})
 	return hex.EncodeToString(h.Sum(nil)), int64(n), err

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/relevit/relevit/models/atomic"
 )
 
 // kept names the nth checkpoint before the present one: last, last.1, last.2.
@@ -40,7 +42,7 @@ func (r *Run) install(tmp, which string) error {
 	if err != nil {
 		return err
 	}
-	return syncFolder(r.Path(checkpoints))
+	return atomic.SyncFolder(r.Path(checkpoints))
 }
 
 // replaced is where the checkpoint lies whose place another has just taken.
@@ -148,7 +150,7 @@ func (r *Run) recover() error {
 			return err
 		}
 	}
-	return syncFolder(folder)
+	return atomic.SyncFolder(folder)
 }
 
 // settle ends what install began. After an exchange the temporary folder holds
@@ -212,7 +214,7 @@ func (r *Run) loadResumable(l *Log) (*Checkpoint, error) {
 			return nil, err
 		}
 	}
-	return c, syncFolder(r.Path(checkpoints))
+	return c, atomic.SyncFolder(r.Path(checkpoints))
 }
 
 // load takes the first checkpoint that is whole and usable of the one of that

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/pipeline/dataset"
 	"github.com/relevit/relevit/pipeline/picture"
 )
@@ -117,7 +118,7 @@ func drawMasks(ctx context.Context, run *Run, samples []*dataset.Sample, draw fu
 // writeSplit stores a list of samples: with absolute paths, so that the run can
 // be resumed from any folder, but for masks in the run itself, which move with it.
 func writeSplit(run *Run, name string, samples []dataset.Sample) error {
-	return WriteFile(run.Split(name), func(w io.Writer) error {
+	return atomic.Write(run.Split(name), func(w io.Writer) error {
 		out := csv.NewWriter(w)
 		out.Write([]string{"image", "mask", "label"})
 		for _, s := range samples {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/relevit/relevit/models/atomic"
 )
 
 // TestFullDiskProcess is no test: TestFullDiskKeepsTheCheckpointBefore runs it
@@ -44,7 +46,7 @@ func TestFullDiskProcess(t *testing.T) {
 	if at(t, c) != 1 {
 		t.Errorf("the checkpoint is of step %d, want 1", at(t, c))
 	}
-	err = WriteFile(r.Path("big"), func(w io.Writer) error {
+	err = atomic.Write(r.Path("big"), func(w io.Writer) error {
 		_, err := w.Write(make([]byte, 2<<20))
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline/benchmark"
 	"github.com/relevit/relevit/pipeline/dataset"
@@ -142,12 +143,12 @@ func Evaluate(ctx context.Context, opt EvaluateOptions) (*Evaluation, error) {
 		return nil, err
 	}
 	if opt.CSV != "" {
-		if err := WriteFile(opt.CSV, r.writeCSV); err != nil {
+		if err := atomic.Write(opt.CSV, r.writeCSV); err != nil {
 			return nil, err
 		}
 	}
 	if opt.Output != "" {
-		if err := WriteFile(opt.Output, e.write); err != nil {
+		if err := atomic.Write(opt.Output, e.write); err != nil {
 			return nil, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/pipeline/background"
 	"github.com/relevit/relevit/pipeline/picture"
 )
@@ -84,7 +85,7 @@ func (k *keeper) finish(made map[int]bool) error {
 		for last < len(k.at) && k.at[last].Factor == factor {
 			last++
 		}
-		err := WriteFile(filepath.Join(k.dir, factor, "metadata.csv"), func(w io.Writer) error {
+		err := atomic.Write(filepath.Join(k.dir, factor, "metadata.csv"), func(w io.Writer) error {
 			out := csv.NewWriter(w)
 			out.Write([]string{"image_id", "x_coord", "y_coord", "area", "rotation", "foreground_class", "foreground_instance"})
 			for object, folder := range k.folders {

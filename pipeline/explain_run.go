@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/pipeline/dataset"
 	"github.com/relevit/relevit/pipeline/picture"
 )
@@ -239,7 +240,7 @@ func (r *explaining) finish() error {
 			r.result.Pictures = append(r.result.Pictures, *p)
 		}
 	}
-	return WriteFile(filepath.Join(r.opt.Output, explanationName), func(w io.Writer) error {
+	return atomic.Write(filepath.Join(r.opt.Output, explanationName), func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")

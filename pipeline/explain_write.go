@@ -1,10 +1,8 @@
 package pipeline
 
 import (
-	"bufio"
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -15,6 +13,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/pipeline/picture"
 )
 
@@ -60,7 +59,7 @@ func (r *explaining) write(found *portrait) error {
 		if err != nil {
 			return err
 		}
-		if err := writeMap(r.at(p.Sheet), sheet.WritePNG); err != nil {
+		if err := atomic.WriteUnsynced(r.at(p.Sheet), sheet.WritePNG); err != nil {
 			return err
 		}
 	}
@@ -94,13 +93,13 @@ func (r *explaining) writeOne(seen *picture.RGB, one portrayal, name string, w *
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := writeMap(r.at(files.Overlay), overlay.WritePNG); err != nil {
+	if err := atomic.WriteUnsynced(r.at(files.Overlay), overlay.WritePNG); err != nil {
 		return nil, nil, err
 	}
-	if err := writeMap(r.at(files.Map), func(w io.Writer) error { return writeNumPy(w, one.values, m.H, m.W) }); err != nil {
+	if err := atomic.WriteUnsynced(r.at(files.Map), func(w io.Writer) error { return writeNumPy(w, one.values, m.H, m.W) }); err != nil {
 		return nil, nil, err
 	}
-	return overlay, files, writeMap(r.at(files.MapPNG), m.WritePNG16)
+	return overlay, files, atomic.WriteUnsynced(r.at(files.MapPNG), m.WritePNG16)
 }
 
 // shownShare of a map of pixels is shown by all colours; the rest, a few pixels
@@ -123,28 +122,6 @@ func shown(m *picture.Gray, method string) *picture.Gray {
 		out.Pix[i] = min(v/top, 1)
 	}
 	return out
-}
-
-// writeMap writes one of many files, which appears whole. It isn't synced, which
-// would take longer than to make it: explain.json lists only what is complete.
-func writeMap(path string, write func(io.Writer) error) error {
-	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
-	f, err := os.Create(tmp)
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriter(f)
-	err = write(w)
-	if err == nil {
-		err = w.Flush()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp)
-	}
-	return err
 }
 
 // topClasses is how many classes are listed of a picture.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/pipeline/picture"
@@ -45,7 +46,7 @@ func (e *exporter) writeFolder(dir string, values []safetensors.Named, metadata 
 		if text == nil {
 			continue
 		}
-		err := WriteFile(filepath.Join(dir, name), func(w io.Writer) error {
+		err := atomic.Write(filepath.Join(dir, name), func(w io.Writer) error {
 			_, err := w.Write(text)
 			return err
 		})

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort"
@@ -251,7 +252,7 @@ func (t *trainer) keepArtifacts(m *Model) error {
 		if err != nil {
 			return err
 		}
-		if err := WriteFile(t.run.Artifact(name), func(w io.Writer) error {
+		if err := atomic.Write(t.run.Artifact(name), func(w io.Writer) error {
 			_, err := w.Write(data)
 			return err
 		}); err != nil {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/pipeline/dataset"
 )
 
@@ -272,7 +273,7 @@ func (l *maskLog) clear() error {
 }
 
 // leftOver matches the temporary files that a killed process leaves.
-var leftOver = regexp.MustCompile(`^\..+\.png\.[0-9]+$`)
+var leftOver = regexp.MustCompile(`^\..+\.png\.tmp$`)
 
 // sweep removes temporary files.
 func (l *maskLog) sweep() error {
@@ -323,7 +324,7 @@ func (l *maskLog) writeTable(sitters []sitter) error {
 	if err != nil {
 		return err
 	}
-	return WriteFile(filepath.Join(l.dir, maskTableName), func(w io.Writer) error {
+	return atomic.Write(filepath.Join(l.dir, maskTableName), func(w io.Writer) error {
 		out := csv.NewWriter(w)
 		out.Write([]string{"image", "mask", "label"})
 		for _, s := range sitters {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/pipeline/picture"
 	"github.com/relevit/relevit/pipeline/report"
 	"github.com/relevit/relevit/pipeline/tokencut"
@@ -80,7 +81,7 @@ func (l *maskLog) writeSheet(images string, sitters []sitter, sum *MaskSummary) 
 		pictures.Sheets = []report.Sheet{sheet}
 	}
 	page.Sections = append(page.Sections, pictures)
-	return WriteFile(filepath.Join(l.dir, maskSheetName), func(w io.Writer) error { return report.Write(w, page) })
+	return atomic.Write(filepath.Join(l.dir, maskSheetName), func(w io.Writer) error { return report.Write(w, page) })
 }
 
 // row is one picture of the sheet, nil where the picture can't be read any more.

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/onnx"
 )
 
@@ -48,7 +49,7 @@ func arrive(path string, write func(staged string) error) (renamed []string, err
 		}
 	}
 	slices.Sort(renamed)
-	return renamed, syncFolder(filepath.Dir(path))
+	return renamed, atomic.SyncFolder(filepath.Dir(path))
 }
 
 // stage makes the temporary folder for path, and removes those of processes that
@@ -157,7 +158,7 @@ func (a *arrival) placeData() (err error) {
 			return err
 		}
 		placed = append(placed, now)
-		if err := syncFolder(filepath.Dir(target)); err != nil {
+		if err := atomic.SyncFolder(filepath.Dir(target)); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/pipeline/report"
 )
 
@@ -58,7 +59,7 @@ func Report(opt ReportOptions) (*Reported, error) {
 	} else if err := Vacant(out.File, opt.Force); err != nil {
 		return nil, err
 	}
-	return out, WriteFile(out.File, func(w io.Writer) error { return report.Write(counting{w, &out.Bytes}, p) })
+	return out, atomic.Write(out.File, func(w io.Writer) error { return report.Write(counting{w, &out.Bytes}, p) })
 }
 
 // counting counts the bytes that go through it.
@@ -125,5 +126,5 @@ func WriteComparison(c *Comparison, path string, force bool) error {
 	if err := Vacant(path, force); err != nil {
 		return err
 	}
-	return WriteFile(path, func(w io.Writer) error { return report.Write(w, *c.Page) })
+	return atomic.Write(path, func(w io.Writer) error { return report.Write(w, *c.Page) })
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/onnx/ort/orttest"
 	"github.com/relevit/relevit/pipeline/report/reporttest"
 )
@@ -150,7 +151,7 @@ func keep(t *testing.T, data []byte, path string) {
 		t.Fatal(err)
 	}
 	small := png.Encoder{CompressionLevel: png.BestCompression}
-	if err := WriteFile(path, func(w io.Writer) error { return small.Encode(w, seen) }); err != nil {
+	if err := atomic.Write(path, func(w io.Writer) error { return small.Encode(w, seen) }); err != nil {
 		t.Error(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/pipeline/metrics"
 	"github.com/relevit/relevit/pipeline/picture"
 	"github.com/relevit/relevit/pipeline/report"
@@ -22,7 +23,7 @@ func writeRunReport(r *Run) error {
 	if err != nil {
 		return err
 	}
-	return WriteFile(r.Report(), func(w io.Writer) error { return report.Write(w, p) })
+	return atomic.Write(r.Report(), func(w io.Writer) error { return report.Write(w, p) })
 }
 
 // runReport is a run's page in the making.

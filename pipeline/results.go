@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/models/atomic"
 )
 
 // beforeName holds, in a run's samples, what the model said of the held-out
@@ -100,7 +101,7 @@ func factsOf(m *Model) ModelFacts {
 
 // saveJSON writes a value as a file that appears whole.
 func saveJSON(path string, value any) error {
-	return WriteFile(path, func(w io.Writer) error {
+	return atomic.Write(path, func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", " ")

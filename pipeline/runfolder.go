@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/atomic"
 )
 
 // What lies in a run folder.
@@ -107,7 +108,7 @@ func (r *Run) create() error {
 			return err
 		}
 	}
-	return WriteFile(r.Path(configName), func(w io.Writer) error {
+	return atomic.Write(r.Path(configName), func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})

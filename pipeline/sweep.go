@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/pipeline/report"
 )
 
@@ -177,7 +178,7 @@ func createBatch(opt BatchOptions) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = WriteFile(filepath.Join(opt.Dir, batchName), func(w io.Writer) error {
+	err = atomic.Write(filepath.Join(opt.Dir, batchName), func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})
@@ -275,7 +276,7 @@ func (b *Batch) summarise() (*Comparison, error) {
 	if err := saveJSON(filepath.Join(b.Dir, compareJSONName), c); err != nil {
 		return nil, err
 	}
-	return c, WriteFile(filepath.Join(b.Dir, compareHTMLName), func(w io.Writer) error { return report.Write(w, page) })
+	return c, atomic.Write(filepath.Join(b.Dir, compareHTMLName), func(w io.Writer) error { return report.Write(w, page) })
 }
 
 // abandon removes a batch that has no run yet.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/pipeline"
 	"github.com/relevit/relevit/pipeline/picture"
 	"github.com/relevit/relevit/pipeline/report"
@@ -24,7 +25,7 @@ func (d *demo) writeReport(r *Result) error {
 	if err != nil {
 		return err
 	}
-	return pipeline.WriteFile(r.Report, func(w io.Writer) error { return report.Write(w, page) })
+	return atomic.Write(r.Report, func(w io.Writer) error { return report.Write(w, page) })
 }
 
 // overview draws the first pictures of a sheet as one PNG, the picture at the

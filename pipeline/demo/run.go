@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline"
@@ -187,7 +188,7 @@ func (d *demo) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := pipeline.WriteFile(d.weights(), func(w io.Writer) error { _, err := w.Write(weights); return err }); err != nil {
+	if err := atomic.Write(d.weights(), func(w io.Writer) error { _, err := w.Write(weights); return err }); err != nil {
 		return err
 	}
 	if _, err := pipeline.Convert(ctx, d.weights(), d.model(), pipeline.ConvertOptions{Version: d.opt.Version}); err != nil {
@@ -197,7 +198,7 @@ func (d *demo) prepare(ctx context.Context) error {
 	if d.config, err = configs.Parse(d.paths.config(), []byte(text)); err != nil {
 		return err
 	}
-	return pipeline.WriteFile(d.paths.config(), func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
+	return atomic.Write(d.paths.config(), func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
 }
 
 // parallel does jobs at the same time, each on one thread, unless the options

@@ -2,10 +2,7 @@ package picture
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"testing"
 )
@@ -104,25 +101,5 @@ func TestPNGRoundTrip(t *testing.T) {
 		if mask.Pix[i] != v {
 			t.Fatalf("mask value %d is %v, want %v", i, mask.Pix[i], v)
 		}
-	}
-}
-
-func TestAFailedWriteLeavesTheOldFileAlone(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "f")
-	if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	boom := errors.New("boom")
-	err := writeFile(path, func(w io.Writer) error {
-		io.WriteString(w, "half")
-		return boom
-	})
-	if !errors.Is(err, boom) {
-		t.Errorf("error %v", err)
-	}
-	left, _ := os.ReadDir(dir)
-	if data, _ := os.ReadFile(path); string(data) != "old" || len(left) != 1 {
-		t.Errorf("file holds %q, folder %d entries", data, len(left))
 	}
 }

@@ -1,16 +1,14 @@
 package picture
 
 import (
-	"bufio"
 	"encoding/binary"
-	"fmt"
 	"image"
 	"image/png"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"sync"
+
+	"github.com/relevit/relevit/models/atomic"
 )
 
 // quick compresses an overlay of 224x224 in an eighth of the usual time, by
@@ -56,40 +54,7 @@ func (m *Gray) WritePNG(w io.Writer) error {
 }
 
 // SavePNG writes a PNG file; a reader never sees part of it.
-func (p *RGB) SavePNG(path string) error { return writeFile(path, p.WritePNG) }
+func (p *RGB) SavePNG(path string) error { return atomic.Write(path, p.WritePNG) }
 
 // SavePNG writes a mask file; a reader never sees part of it.
-func (m *Gray) SavePNG(path string) error { return writeFile(path, m.WritePNG) }
-
-// writeFile makes a file appear whole or not at all, whatever interrupts it:
-// write fills a temporary file in the same folder, which is synced and renamed.
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", path, err)
-		}
-	}()
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return reason(err)
-	}
-	defer os.Remove(f.Name()) // nothing is left there after the rename
-	defer f.Close()
-	b := bufio.NewWriter(f)
-	if err := write(b); err != nil {
-		return err
-	}
-	if err := b.Flush(); err != nil {
-		return reason(err)
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return reason(err)
-	}
-	if err := f.Sync(); err != nil {
-		return reason(err)
-	}
-	if err := f.Close(); err != nil {
-		return reason(err)
-	}
-	return os.Rename(f.Name(), path)
-}
+func (m *Gray) SavePNG(path string) error { return atomic.Write(path, m.WritePNG) }

@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/onnx/ort/orttest"
 	"github.com/relevit/relevit/pipeline"
@@ -187,7 +188,7 @@ func (b *tab) screenshot(path string) {
 		b.t.Fatal(err)
 	}
 	small := png.Encoder{CompressionLevel: png.BestCompression}
-	if err := pipeline.WriteFile(path, func(w io.Writer) error { return small.Encode(w, seen) }); err != nil {
+	if err := atomic.Write(path, func(w io.Writer) error { return small.Encode(w, seen) }); err != nil {
 		b.t.Error(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/pipeline"
 	"github.com/relevit/relevit/pipeline/dataset"
@@ -158,14 +159,14 @@ func copyFile(to, from string) error {
 		return err
 	}
 	defer in.Close()
-	return pipeline.WriteFile(to, func(w io.Writer) error {
+	return atomic.Write(to, func(w io.Writer) error {
 		_, err := io.Copy(w, in)
 		return err
 	})
 }
 
 func writeSettings(path string, models []Model) error {
-	return pipeline.WriteFile(path, func(w io.Writer) error {
+	return atomic.Write(path, func(w io.Writer) error {
 		return json.NewEncoder(w).Encode(map[string]any{"models": models})
 	})
 }
