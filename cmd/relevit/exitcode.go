@@ -124,11 +124,13 @@ func exitCode(err error) int {
 		return interrupted
 	case ort.IsMissing(err):
 		return noRuntime
+	case unreadable(err): // whatever it was to say
+		return badInput
 	case errors.As(err, &wrong), errors.As(err, &config), errors.Is(err, pipeline.ErrNoRun):
 		return usage
 	case errors.As(err, &own):
 		return own.ExitCode()
-	case errors.As(err, &input), errors.As(err, &format), errors.As(err, &refused), errors.As(err, &raise), errors.As(err, &rule), unreadable(err):
+	case errors.As(err, &input), errors.As(err, &format), errors.As(err, &refused), errors.As(err, &raise), errors.As(err, &rule):
 		return badInput
 	}
 	return failed

@@ -34,6 +34,9 @@ var reading = []struct {
 // rates are what a command says of how long it took.
 var rates = regexp.MustCompile(`[0-9.]+ (s|a second)\b`)
 
+// tidied matches folders of old checkpoints that are read only to be removed.
+var tidied = regexp.MustCompile(`/\.[^/]+\.(old|gone)(/|$)`)
+
 // TestEveryReadMayFail has one file or folder after the other fail to be opened
 // or read, as on a disk that is broken there: the command names the file in one error, or does without it and
 // says so. RELEVIT_SWEEP and RELEVIT_SEED as above.
@@ -79,7 +82,7 @@ func TestEveryReadMayFail(t *testing.T) {
 			seen := map[operation]bool{}
 			code, whole := run(func(op operation) answer {
 				op.bytes = 0
-				if !seen[op] && !strings.Contains(op.path, ".old/") { // which is only tidied up
+				if !seen[op] && !tidied.MatchString(op.path) {
 					seen[op] = true
 					points = append(points, op)
 				}
@@ -117,7 +120,14 @@ func TestEveryReadMayFail(t *testing.T) {
 				if !c.run {
 					continue
 				}
-				if code != done {
+				again := code != done
+				if !again && strings.Contains(point.path, "/checkpoints/best/") { // then what it measured is of the one before
+					again = true
+					if err := os.Remove(filepath.Join(out, "results.json")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if again {
 					mustRun(t, work, strings.Fields(strings.ReplaceAll(c.args, "OUT", out))...)
 				}
 				sameRuns(t, uninterrupted, out)
