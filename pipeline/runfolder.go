@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -139,7 +138,7 @@ func leftovers(dir string) ([]string, error) {
 		name := e.Name()
 		switch {
 		case name == lockName || name == configName:
-		case name == logName, name == commandsName, slices.Contains(runFolders, name) && len(saved) == 0, strings.HasPrefix(name, "."+configName+"."):
+		case name == logName, name == commandsName, slices.Contains(runFolders, name) && len(saved) == 0, name == atomic.Temporary(configName):
 			old = append(old, name)
 		default:
 			return nil, &ExistsError{Path: dir, Advice: "it holds " + name + "; " + advice}

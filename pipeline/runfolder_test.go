@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/relevit/relevit/configs"
+	"github.com/relevit/relevit/models/atomic"
 )
 
 func config(t testing.TB) *configs.Config {
@@ -80,6 +81,7 @@ func TestRunIsMadeWhereAnotherEndedBeforeItsFirstCheckpoint(t *testing.T) {
 		before func(*Run) error
 	}{
 		{"before config.yaml", func(r *Run) error { return os.Remove(r.Path(configName)) }},
+		{"while config.yaml was written", func(r *Run) error { return os.Rename(r.Path(configName), atomic.Temporary(r.Path(configName))) }},
 		{"while preparing", func(r *Run) error {
 			return errors.Join(os.WriteFile(r.Split("train.csv"), []byte("old"), 0o666), os.WriteFile(r.Path(logName), []byte("old"), 0o666))
 		}},

@@ -166,7 +166,7 @@ func vacantForBatch(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if e.Name() != lockName {
+		if e.Name() != lockName && e.Name() != atomic.Temporary(batchName) { // a killed process leaves those
 			return &ExistsError{Path: dir, Advice: "it holds " + e.Name() + ", and these configurations make a batch of runs; give another folder by -o"}
 		}
 	}

@@ -84,14 +84,16 @@ func fill(f *os.File, write func(io.Writer) error, sync func(*os.File) error) er
 	return err
 }
 
-func temporaryName(path string) string {
+// Temporary is where a file is until it is complete: where a killed process
+// leaves it.
+func Temporary(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
 }
 
 // temporary opens the temporary file for path, which is locked where the file
 // system has locks.
 func temporary(path string) (*os.File, error) {
-	name := temporaryName(path)
+	name := Temporary(path)
 	for {
 		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW, 0o666)
 		if err != nil {
@@ -118,7 +120,7 @@ func of(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if on := (*os.PathError)(nil); errors.As(err, &on) && on.Path == temporaryName(path) {
+	if on := (*os.PathError)(nil); errors.As(err, &on) && on.Path == Temporary(path) {
 		err = on.Err
 	}
 	if on := (*os.LinkError)(nil); errors.As(err, &on) && on.New == path {

@@ -53,7 +53,7 @@ func TestWhatAKilledProcessLeftIsTaken(t *testing.T) {
 	for name, write := range writers {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x")
-			if err := os.WriteFile(temporaryName(path), []byte("longer than what follows"), 0o666); err != nil {
+			if err := os.WriteFile(Temporary(path), []byte("longer than what follows"), 0o666); err != nil {
 				t.Fatal(err)
 			}
 			if err := write(path, text("whole", nil)); err != nil {
@@ -91,7 +91,7 @@ func TestALinkInTheTemporaryFilesPlaceIsNotFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "x")
-	if err := os.Symlink(victim, temporaryName(path)); err != nil {
+	if err := os.Symlink(victim, Temporary(path)); err != nil {
 		t.Fatal(err)
 	}
 	if err := Write(path, text("new", nil)); !errors.Is(err, unix.ELOOP) {
