@@ -11,8 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/models/safetensors"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort"
@@ -363,6 +366,7 @@ var usageFaults = []fault{
 	{name: "a file for a run folder", spoil: write("run", ""), args: "finetune -c c.yaml -o run", code: usage, says: "run"},
 	{name: "a run to resume that isn't there", args: "finetune --resume -o run", code: usage, says: "run|no run"},
 	{name: "a run that is in use", spoil: runInUse, args: "finetune --resume -o run", code: failed, says: "in use by process"},
+	{name: "an output that another process writes", spoil: outputInUse, args: "trace -m model.onnx --inputs batch.safetensors -o x.safetensors", code: failed, says: "x.safetensors: another process is writing it"},
 	{name: "a run to export that isn't there", spoil: folder("run"), args: "export run -o x.onnx", code: badInput, says: "run|folder"},
 	{name: "an output that exists", spoil: write("x.onnx", ""), args: "convert weights.safetensors -o x.onnx", code: usage, says: "x.onnx exists already|--force"},
 	{name: "an output without a folder", args: "convert weights.safetensors -o no/such/x.onnx", code: usage, says: "no/such"},
@@ -378,9 +382,12 @@ var usageFaults = []fault{
 const tinyPNG = "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU" +
 	"\x00\x00\x00\nIDATx\x9cc`\x00\x00\x00\x02\x00\x01H\xaf\xa4q\x00\x00\x00\x00IEND\xaeB`\x82"
 
-// runHeld is the run of runInUse, which would be let go as soon as it is garbage:
+// What the test's own process has locked would be let go as soon as it is garbage:
 // collecting a file closes it, and with it goes the kernel's lock.
-var runHeld *pipeline.Run
+var (
+	runHeld    *pipeline.Run
+	outputHeld *os.File
+)
 
 // runInUse lets the test's own process have a run.
 func runInUse(dir string) error {
@@ -389,6 +396,14 @@ func runInUse(dir string) error {
 		runHeld, err = pipeline.CreateRun(filepath.Join(dir, "run"), c)
 	}
 	return err
+}
+
+// outputInUse lets the test's own process write x.safetensors.
+func outputInUse(dir string) (err error) {
+	if outputHeld, err = os.Create(atomic.Temporary(filepath.Join(dir, "x.safetensors"))); err != nil {
+		return err
+	}
+	return unix.Flock(int(outputHeld.Fd()), unix.LOCK_EX)
 }
 
 // noAttention makes model.onnx a linear classifier.

@@ -101,7 +101,7 @@ func temporary(path string) (*os.File, error) {
 		}
 		if errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK) {
 			f.Close()
-			return nil, errors.New("another process is writing it")
+			return nil, errors.New("another process is writing it; wait for it, or name another file")
 		}
 		held, err := f.Stat()
 		there, errThere := os.Lstat(name)
