@@ -60,7 +60,7 @@ faults: runtime ## kill, signal, fail reads and writes (SWEEP of each command), 
 	@rm -f $(FAULTS)
 	@code=0; export RELEVIT_FAULTS=$(FAULTS); \
 	RELEVIT_KILLS=20 go test -count 5 -timeout 60m -run 'TestRunKilledAnywhere' ./cmd/relevit || code=1; \
-	RELEVIT_KILLS=50 go test -count 1 -timeout 60m -run 'TestMasksKilled|TestExportKilled' ./cmd/relevit || code=1; \
+	RELEVIT_KILLS=50 go test -count 1 -timeout 60m -run 'TestMasksKilled|TestExportKilled|TestEvaluateKilled' ./cmd/relevit || code=1; \
 	RELEVIT_SWEEP=$(SWEEP) go test -count 1 -timeout 120m -run 'TestEveryWriteMayFail|TestEveryReadMayFail' ./cmd/relevit || code=1; \
 	go test -count 1 -timeout 60m -run '$(FAULT_TESTS)' ./cmd/relevit ./pipeline || code=1; \
 	.ci/faults $(FAULTS) || code=1; exit $$code

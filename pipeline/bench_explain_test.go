@@ -42,7 +42,7 @@ func (b *bench) explaining(j job) {
 		if err != nil {
 			return err
 		}
-		return eachBatch(context.Background(), l, func(batch *dataset.Batch) error {
+		return eachBatch(context.Background(), l, 0, func(batch *dataset.Batch) error {
 			return p.Predict(l.View(batch, 0), batch.Count, func(int, []float32) error { return nil })
 		})
 	}

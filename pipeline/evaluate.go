@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"slices"
 	"time"
 
@@ -42,7 +43,7 @@ type EvaluateOptions struct {
 	Limit       int      // pictures of each class, the first by name; 0: all
 	Strict      bool     // a picture that can't be read is an error
 	CSV         string   // file to list every prediction in; "": none
-	Output      string   // file for the Evaluation as JSON; "": none
+	Output      string   // file for the Evaluation as JSON, beside which an interrupted one is gone on from; "": none
 	Force       bool     // overwrite them
 
 	Masks   string   // folder of masks, as the pictures lie; "": what the data set has
@@ -59,7 +60,7 @@ type EvaluateOptions struct {
 	Open         ModelOptions
 	ORT          ort.Options
 	OnRecognised func(text string)      // what the data set is, once; may be nil
-	OnStart      func(pictures int)     // once, before the first; may be nil
+	OnStart      func(done, total int)  // once, before the first picture that isn't done already; may be nil
 	OnProgress   func(done, total int)  // after every batch; may be nil
 	OnSkipped    func(path, why string) // of a picture; may be nil
 	OnWarning    func(text string)      // may be nil
@@ -122,11 +123,14 @@ func Evaluate(ctx context.Context, opt EvaluateOptions) (*Evaluation, error) {
 	if opt.Batch < 1 {
 		opt.Batch = 16
 	}
-	for _, file := range []string{opt.CSV, opt.Output} {
-		if file == "" {
-			continue
+	if opt.Output != "" {
+		if err := Vacant(opt.Output, opt.Force); err != nil {
+			return nil, err
 		}
-		if err := Vacant(file, opt.Force); err != nil {
+	}
+	if opt.CSV != "" {
+		_, begun := os.Stat(opt.Output + progressSuffix) // then it was complete when all ended, and is written again
+		if err := Vacant(opt.CSV, opt.Force || opt.Output != "" && begun == nil); err != nil {
 			return nil, err
 		}
 	}
@@ -152,6 +156,7 @@ func Evaluate(ctx context.Context, opt EvaluateOptions) (*Evaluation, error) {
 			return nil, err
 		}
 	}
+	r.finished = true
 	return e, nil
 }
 
@@ -174,6 +179,8 @@ type evaluating struct {
 	images     int // that could be read
 	took       time.Duration
 	skipped    []SkippedPicture
+	log        *evaluationLog // nil: nothing is kept
+	finished   bool
 
 	backgrounds *backgrounds // nil: not measured
 	synthesis   *synthesis   // nil: not measured
@@ -192,6 +199,7 @@ func (r *evaluating) close() {
 	if r.set != nil {
 		r.set.Close()
 	}
+	r.log.close(r.finished)
 }
 
 // prepare opens the models, lists the data set and settles which classes count
@@ -230,6 +238,9 @@ func (r *evaluating) prepare() error {
 		return err
 	}
 	if err := r.settleMeasures(); err != nil {
+		return err
+	}
+	if err := r.openLog(); err != nil {
 		return err
 	}
 	if err := r.keepable(); err != nil {
@@ -297,19 +308,27 @@ func (r *evaluating) run(ctx context.Context) error {
 		r.total = r.synthesis.images()
 	}
 	r.total += l.Len()
+	first, err := r.goOn(l, left)
+	if err == nil && r.synthesis != nil && first == l.Steps() {
+		err = r.synthesis.goOn(r)
+	}
+	if err != nil {
+		return err
+	}
 	if r.opt.OnStart != nil {
-		r.opt.OnStart(r.total)
+		r.opt.OnStart(r.done, r.total)
 	}
 	began := time.Now()
-	err = r.batches(ctx, l)
-	r.took = time.Since(began)
+	r.log.start(began)
+	err = r.batches(ctx, l, first, left)
+	r.took += time.Since(began)
 	r.skipped = left.sorted(r.set.Samples)
 	switch {
 	case len(r.skipped) == l.Len():
 		return &dataset.Error{Kind: dataset.ErrEmpty, Path: r.skipped[0].Picture, Found: r.skipped[0].Reason,
 			Advice: fmt.Sprintf("none of the %d pictures can be read", l.Len())}
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%w: %d of %d pictures were evaluated", err, r.done, r.total)
+		return r.interrupted(err)
 	case err == nil && r.backgrounds != nil && len(r.contenders[0].varied) == 0:
 		return &dataset.Error{Kind: dataset.ErrEmpty, Path: r.opt.Data, Found: "none of its pictures has a mask that shows both an object and a background",
 			Advice: "look at the masks, or measure something else"}
@@ -319,9 +338,42 @@ func (r *evaluating) run(ctx context.Context) error {
 	return err
 }
 
-func (r *evaluating) batches(ctx context.Context, l *dataset.Loader) error {
-	return eachBatch(ctx, l, func(batch *dataset.Batch) error {
+// goOn takes what an earlier process measured of batches, and says which is the
+// first that it didn't.
+func (r *evaluating) goOn(l *dataset.Loader, left *skips) (first int, err error) {
+	for ; first < l.Steps(); first++ {
+		from, to := l.Range(first)
+		record, err := r.log.next(filesOf(r.set.Samples[from:to]), func(e *evaluationRecord) bool { return r.fits(e, from, to) })
+		if record == nil || err != nil {
+			return first, err
+		}
+		for i, c := range r.contenders {
+			m := record.Models[i]
+			c.verdicts, c.appraisals, c.varied = append(c.verdicts, m.Verdicts...), append(c.appraisals, m.Appraisals...), append(c.varied, m.Varied...)
+		}
+		r.images += record.Images
+		r.done += to - from
+		r.took += record.took()
+		left.list = append(left.list, record.Skipped...)
+	}
+	return first, nil
+}
+
+// batches goes on at a batch. Those before it are read again where the model is
+// to be randomised, which takes some of their pictures.
+func (r *evaluating) batches(ctx context.Context, l *dataset.Loader, first int, left *skips) error {
+	at := first
+	if r.opt.measures(MeasureRandomisation) {
+		at = 0
+	}
+	return eachBatch(ctx, l, at, func(batch *dataset.Batch) error {
+		at++
+		before, images := r.lengths(), r.images
 		for _, c := range r.contenders {
+			r.sample(c, l, batch)
+			if at <= first {
+				continue
+			}
 			if err := r.predict(c, l, batch); err != nil {
 				return err
 			}
@@ -331,7 +383,9 @@ func (r *evaluating) batches(ctx context.Context, l *dataset.Loader) error {
 			if err := r.predictVaried(c, l, batch); err != nil {
 				return err
 			}
-			r.sample(c, l, batch)
+		}
+		if at <= first {
+			return nil
 		}
 		for _, empty := range batch.Replaced {
 			if !empty {
@@ -341,8 +395,19 @@ func (r *evaluating) batches(ctx context.Context, l *dataset.Loader) error {
 		if r.done += batch.Count; r.opt.OnProgress != nil {
 			r.opt.OnProgress(r.done, r.total)
 		}
-		return nil
+		from, to := l.Range(at - 1)
+		samples := r.set.Samples[from:to]
+		return r.log.add(&evaluationRecord{Files: filesOf(samples), Images: r.images - images, Skipped: left.of(samples), Models: r.since(before)})
 	})
+}
+
+// interrupted says how far an evaluation came.
+func (r *evaluating) interrupted(err error) error {
+	how := ""
+	if r.log != nil {
+		how = "; the same command goes on from there"
+	}
+	return fmt.Errorf("%w: %d of %d pictures were evaluated%s", err, r.done, r.total, how)
 }
 
 // predict judges a model's predictions for a batch. Places of pictures that

@@ -176,7 +176,7 @@ func TestBackgroundsDependOnTheSeedAloneNotOnBatchesOrThreads(t *testing.T) {
 			t.Fatal(err)
 		}
 		out := map[int]uint64{}
-		err = eachBatch(context.Background(), l, func(b *dataset.Batch) error {
+		err = eachBatch(context.Background(), l, 0, func(b *dataset.Batch) error {
 			values := len(l.Varied(b, 0)) / batch
 			for i, sample := range b.Samples {
 				h := fnv.New64a()

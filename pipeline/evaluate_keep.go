@@ -26,7 +26,8 @@ type keeper struct {
 }
 
 // keepable checks that pictures can be kept where they are to be: in a folder
-// that is empty or not there yet, under labels that hold for every model.
+// that is empty, not there yet or of an evaluation that goes on, under labels
+// that hold for every model.
 func (r *evaluating) keepable() error {
 	if r.opt.Keep == "" {
 		return nil
@@ -35,7 +36,7 @@ func (r *evaluating) keepable() error {
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("keeping pictures in %s: %w", r.opt.Keep, err)
-	case len(there) > 0:
+	case len(there) > 0 && !r.log.begun():
 		return &ExistsError{Path: r.opt.Keep, Advice: "keep pictures in an empty or a new folder"}
 	case r.set.Unlabelled && len(r.contenders) > 1:
 		return &configs.Error{Key: "keep", Msg: "the pictures have no labels but each model's own, so they can't be kept for several models: evaluate one"}

@@ -147,7 +147,7 @@ func TestMapsAreMeasuredOnWholePicturesAgainstTheirMasks(t *testing.T) {
 		}
 		var total metrics.Segmentations
 		share, pointing := 0.0, 0.0
-		err = eachBatch(context.Background(), l, func(batch *dataset.Batch) error {
+		err = eachBatch(context.Background(), l, 0, func(batch *dataset.Batch) error {
 			if err := x.Run(context.Background(), l.View(batch, 0), batch.Labels); err != nil {
 				return err
 			}

@@ -59,6 +59,7 @@ type synthesis struct {
 	folder     []string // of other backgrounds; nil: the scenes
 	placements []background.Placement
 	kept       *keeper // nil: nothing is kept
+	first      int     // object that no earlier process has measured
 
 	mu      sync.Mutex
 	made    map[int]bool // objects, by their place in samples
@@ -175,7 +176,8 @@ func (r *evaluating) synthesize(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = eachBatch(ctx, l, func(batch *dataset.Batch) error {
+	r.log.start(began)
+	err = eachBatch(ctx, l, s.first, func(batch *dataset.Batch) error {
 		object := batch.Samples[0]
 		s.mu.Lock()
 		made := s.made[object]
@@ -190,12 +192,12 @@ func (r *evaluating) synthesize(ctx context.Context) error {
 		if r.done += len(s.placements); r.opt.OnProgress != nil {
 			r.opt.OnProgress(r.done, r.total)
 		}
-		return nil
+		return r.log.add(s.record(r, object, objects[object:object+1]))
 	})
-	s.took = time.Since(began)
+	s.took += time.Since(began)
 	switch {
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%w: %d of %d pictures were evaluated", err, r.done, r.total)
+		return r.interrupted(err)
 	case err == nil && len(s.made) == 0:
 		return &dataset.Error{Kind: dataset.ErrEmpty, Path: r.opt.Data, Found: fmt.Sprintf("none of the %d pictures drawn has an object to paste and a background for it", len(objects)),
 			Advice: "look at their masks"}
@@ -204,6 +206,36 @@ func (r *evaluating) synthesize(ctx context.Context) error {
 		err = s.kept.finish(s.made)
 	}
 	return err
+}
+
+// goOn takes what an earlier process measured of objects.
+func (s *synthesis) goOn(r *evaluating) error {
+	for ; s.first < len(s.samples); s.first++ {
+		sample := s.samples[s.first]
+		record, err := r.log.next(filesOf(r.set.Samples[sample:sample+1]), func(e *evaluationRecord) bool { return r.fitsObject(e, s.first) })
+		if record == nil || err != nil {
+			return err
+		}
+		for i, c := range r.contenders {
+			s.verdict[c][s.first] = record.Models[i].Verdicts
+		}
+		if record.Images > 0 {
+			s.made[s.first] = true
+		}
+		s.took += record.took()
+		r.done += len(s.placements)
+	}
+	return nil
+}
+
+// record is what was measured of an object.
+func (s *synthesis) record(r *evaluating, object int, sample []dataset.Sample) *evaluationRecord {
+	record := &evaluationRecord{Files: filesOf(sample)}
+	for _, c := range r.contenders {
+		record.Images = len(s.verdict[c][object])
+		record.Models = append(record.Models, modelEvaluation{Verdicts: s.verdict[c][object]})
+	}
+	return record
 }
 
 // predictPasted judges a model's predictions for an object's pictures.

@@ -103,7 +103,7 @@ func (p Evaluated) Overlap() (share, iou float64, ok bool) { return overlap(p.Ma
 // Each evaluates every sample of a loader that fills the evaluator's slots, in
 // the loader's order. Stand-ins for corrupt pictures are left out.
 func (e *Evaluator) Each(ctx context.Context, l *dataset.Loader, f func(Evaluated) error) error {
-	return eachBatch(ctx, l, func(batch *dataset.Batch) error {
+	return eachBatch(ctx, l, 0, func(batch *dataset.Batch) error {
 		if err := e.run(e.inputs[batch.Slot]); err != nil {
 			return err
 		}

@@ -111,7 +111,7 @@ func (r *explaining) run(ctx context.Context) error {
 	}
 	w := newWriters()
 	count := 0
-	err = eachBatch(ctx, l, func(batch *dataset.Batch) error {
+	err = eachBatch(ctx, l, 0, func(batch *dataset.Batch) error {
 		found, err := r.explain(ctx, l, batch)
 		if err != nil {
 			return err

@@ -142,7 +142,7 @@ func (l *lane) run(images, scores []float32, from, to int) error {
 // Each runs every sample of a loader. logits (C) is a view, good until the next
 // batch. Corrupt pictures are left out.
 func (p *Predictor) Each(ctx context.Context, l *dataset.Loader, f func(sample int, label int64, logits []float32) error) error {
-	return eachBatch(ctx, l, func(batch *dataset.Batch) error {
+	return eachBatch(ctx, l, 0, func(batch *dataset.Batch) error {
 		return p.Predict(l.View(batch, 0), batch.Count, func(i int, logits []float32) error {
 			if batch.Replaced[i] {
 				return nil
@@ -152,10 +152,10 @@ func (p *Predictor) Each(ctx context.Context, l *dataset.Loader, f func(sample i
 	})
 }
 
-// eachBatch calls f with every batch of a loader, in order, and gives its slot
-// back afterwards.
-func eachBatch(ctx context.Context, l *dataset.Loader, f func(*dataset.Batch) error) error {
-	epoch, err := l.Epoch(ctx, 0, 0)
+// eachBatch calls f with every batch of a loader from the first-th on, in order,
+// and gives its slot back afterwards.
+func eachBatch(ctx context.Context, l *dataset.Loader, first int, f func(*dataset.Batch) error) error {
+	epoch, err := l.Epoch(ctx, 0, first)
 	if err != nil {
 		return err
 	}

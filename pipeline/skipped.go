@@ -30,10 +30,25 @@ func (s *skips) add(c dataset.Corrupt) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if slices.ContainsFunc(s.list, func(p SkippedPicture) bool { return p.Picture == c.Sample.ImagePath }) { // by an earlier process
+		return
+	}
 	s.list = append(s.list, SkippedPicture{c.Sample.ImagePath, why.Error()})
 	if s.told != nil {
 		s.told(c.Sample.ImagePath, why.Error())
 	}
+}
+
+// of lists those of some samples.
+func (s *skips) of(samples []dataset.Sample) (list []SkippedPicture) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.list {
+		if slices.ContainsFunc(samples, func(sample dataset.Sample) bool { return sample.ImagePath == p.Picture }) {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // sorted lists the pictures in the order of the samples; several goroutines

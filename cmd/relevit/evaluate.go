@@ -68,7 +68,7 @@ func evaluateCommand() *cli.Command {
 			&cli.StringFlag{Name: "backgrounds", Usage: "paste objects on the pictures in `DIR`", DefaultText: "those of the data set, without their objects"},
 			&cli.Uint64Flag{Name: "seed", Usage: "draw everything by the seed `S`"},
 			&cli.StringFlag{Name: "keep", Usage: "keep the synthesized pictures in the folder `DIR`"},
-			&cli.StringFlag{Name: "o", Usage: "write what --json prints into `FILE`, which report reads"},
+			&cli.StringFlag{Name: "o", Usage: "write what --json prints into `FILE`, which report reads; an interrupted evaluation goes on when it is repeated"},
 			&cli.StringFlag{Name: "csv", Usage: "list every prediction in `FILE`"},
 			&cli.BoolFlag{Name: "force", Usage: "overwrite FILEs that exist"},
 			&cli.BoolFlag{Name: "strict", Usage: "stop at a picture that can't be read instead of counting it out"},
@@ -113,7 +113,12 @@ func evaluate(c *call) error {
 	}
 	var m *meter
 	opt.OnRecognised = func(text string) { c.note("%s", text) }
-	opt.OnStart = func(pictures int) { m = c.meter("evaluating", "images", 0, pictures) }
+	opt.OnStart = func(done, total int) {
+		if done > 0 {
+			c.note("Going on after %d of %d pictures", done, total)
+		}
+		m = c.meter("evaluating", "images", done, total)
+	}
 	opt.OnProgress = func(done, _ int) { m.set(done, "") }
 	opt.OnSkipped = func(path, why string) { m.say("skipped: %s: %s", plain(path), plain(why)) }
 	opt.OnWarning = func(text string) { c.note("warning: %s", text) }

@@ -211,7 +211,7 @@ func (w written) checkRest(t *testing.T, where, whole, out string) {
 	}
 	for _, name := range filesIn(t, out) {
 		base := filepath.Base(name)
-		if strings.HasPrefix(name, ".") || strings.Contains(name, "/.") || w.isTimed(base) || w.inRun(name) || strings.HasSuffix(base, ".jsonl") {
+		if strings.HasPrefix(name, ".") || strings.Contains(name, "/.") || w.isTimed(base) || w.inRun(name) || strings.HasSuffix(base, ".jsonl") || strings.HasSuffix(base, ".progress") {
 			continue
 		}
 		got := read(t, out, name)
@@ -230,7 +230,7 @@ func (w written) checkWhole(t *testing.T, where, whole, out string, leftovers bo
 		sameRuns(t, filepath.Join(whole, run), filepath.Join(out, run))
 	}
 	hidden := func(name string) bool { // what couldn't be removed
-		return leftovers && (strings.HasPrefix(name, ".") || strings.Contains(name, "/."))
+		return leftovers && (strings.HasPrefix(name, ".") || strings.Contains(name, "/.") || strings.HasSuffix(name, ".progress"))
 	}
 	if second := "x.onnx.2.data"; (&watched{dir: out}).has(second) { // where the first name was taken by then
 		if !bytes.Equal(read(t, out, second), read(t, whole, "x.onnx.data")) {

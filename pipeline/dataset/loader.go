@@ -242,6 +242,12 @@ func (l *Loader) Steps() int {
 	return (len(l.samples) + l.o.Batch - 1) / l.o.Batch
 }
 
+// Range is which samples a step's batch holds, unless they are shuffled: those
+// from one on and before another.
+func (l *Loader) Range(step int) (from, to int) {
+	return step * l.o.Batch, min((step+1)*l.o.Batch, len(l.samples))
+}
+
 // order is the order of an epoch: a pure function of seed and epoch.
 func (l *Loader) order(epoch int) []int {
 	if l.o.Shuffle {
