@@ -117,6 +117,8 @@ func (l layout) cut(axis, from, size int64) (layout, bool) {
 	out := layout{axes: slices.Clone(l.axes), row: l.row, col: l.col}
 	factors := l.axes[axis]
 	switch {
+	case size < 1:
+		return out, false
 	case len(factors) == 0:
 		return out, from == 0 && size == 1
 	case len(factors) > 1:

@@ -70,7 +70,7 @@ type reader struct {
 // gemm follows a layer's result to its readers.
 func (r *reassociation) gemm(n *onnx.Node) {
 	if n.Op != "Gemm" || n.Domain != "" || n.Int("transA", 0) != 0 || n.Float("alpha", 1) != 1 || n.Float("beta", 1) != 1 ||
-		!n.Outputs[0].Shape.Known() || n.In(2) != nil && len(n.In(2).Shape) != 1 {
+		!n.Outputs[0].Shape.Known() || n.Outputs[0].Shape.Count().N < 1 || n.In(2) != nil && len(n.In(2).Shape) != 1 {
 		return
 	}
 	found := map[*onnx.Node]*reader{}
@@ -92,8 +92,11 @@ func (r *reassociation) follow(layer *onnx.Node, v *onnx.Value, at layout, scale
 		case n.Domain != "" || slices.Contains(n.Captures, v):
 			return false
 		case n.Op == "MatMul":
+			if n.Inputs[0] == v {
+				return false
+			}
 			from := productOf(layer, n, at)
-			if from == nil || n.Inputs[0] == v {
+			if from == nil {
 				return false
 			}
 			from.scales = scales
@@ -135,8 +138,8 @@ func scalesBy(n *onnx.Node, v *onnx.Value) bool {
 // right: (B,H,N,d) or (B,H,d,N), where few rows (B,H,R,.) are on its left. nil
 // if it doesn't, or if these are so many that nothing is saved.
 func productOf(layer, n *onnx.Node, at layout) *reader {
-	x, rank := n.Inputs[0].Shape, len(at.axes)
-	if rank < 2 || len(x) != rank || !x.Known() || !x[:rank-2].Same(n.Inputs[1].Shape[:rank-2]) {
+	x, y, rank := n.Inputs[0].Shape, n.Inputs[1].Shape, len(at.axes)
+	if rank < 2 || len(x) != rank || len(y) != rank || !x.Known() || !x[:rank-2].Same(y[:rank-2]) {
 		return nil
 	}
 	for _, across := range []bool{true, false} {
@@ -152,7 +155,7 @@ func productOf(layer, n *onnx.Node, at layout) *reader {
 			return nil
 		}
 		from.across, from.rows = across, x[rank-2].N
-		if 2*from.rows > from.width {
+		if from.rows < 1 || 2*from.rows > from.width {
 			return nil
 		}
 		return from
@@ -171,7 +174,7 @@ func sliceOf(layer, n *onnx.Node, at layout) *reader {
 		return nil
 	}
 	from := grid(layer, at, at.axes[axis][0])
-	if from == nil || size*8 > from.tokens {
+	if from == nil || size < 1 || size*8 > from.tokens {
 		return nil
 	}
 	from.from, from.rows = first, size

@@ -116,6 +116,11 @@ func TestReassociateLeavesWhatIsReadInOtherWays(t *testing.T) {
 			}
 			return fewQueries(s, n(q), n(k), n(v), 0, 1)
 		},
+		"products with a vector": func(s *sketch, q, k, v *onnx.Value) *onnx.Value {
+			right, left := s.MatMul(s.MatMul(q, s.weight("u", wid)), s.weight("w", toks)), s.MatMul(s.weight("l", toks), k)
+			return s.Add(s.Mul(left, s.Sum(v, 2)), s.Op("Unsqueeze", nil, right, s.Ints(2)))
+		},
+		"no queries": func(s *sketch, q, k, v *onnx.Value) *onnx.Value { return fewQueries(s, q, k, v, 3, 3) },
 	}
 	for name, build := range cases {
 		t.Run(name, func(t *testing.T) {
