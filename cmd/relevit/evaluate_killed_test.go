@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -12,6 +13,58 @@ import (
 	"testing"
 	"time"
 )
+
+// evaluating is a command that evaluates pictures in many, two at once, and writes
+// files of that name, in a workplace of its own.
+func evaluating(t *testing.T, pictures int) (work string, command func(name string) []string) {
+	t.Helper()
+	work = newWorkplace(t)
+	var classes strings.Builder
+	for i, name := range []string{"circle", "cross", "ring", "square", "star", "triangle"} {
+		fmt.Fprintf(&classes, "%d\t%s\t%s\n", i, name, name)
+	}
+	if err := errors.Join(writePictures(filepath.Join(work, "many"), pictures), os.WriteFile(filepath.Join(work, "classes.tsv"), []byte(classes.String()), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	return work, func(name string) []string {
+		return []string{"--threads", "1", "evaluate", "-m", "model.onnx", "--data", "many/images", "--masks", "many/masks", "--classes", "classes.tsv", "--batch", "2", "-o", name + ".json", "--csv", name + ".csv"}
+	}
+}
+
+// batchesIn counts the lines of an evaluation's file of progress.
+func batchesIn(t *testing.T, work, name string) int {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(work, name+".json.progress"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return bytes.Count(data, []byte("\n"))
+}
+
+func TestInterruptedEvaluationSaysHowFarItCame(t *testing.T) {
+	work, command := evaluating(t, 200)
+	for range 5 { // it may be done before the signal comes
+		cmd := relevit(work, append(command("x"), "--force")...)
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(patience); batchesIn(t, work, "x") < 2 && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		cmd.Process.Signal(os.Interrupt)
+		cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code == interrupted {
+			isOnPage(t, said.String(), interrupted)
+			mustRun(t, work, command("x")...)
+			return
+		} else if code != done {
+			t.Fatalf("exit code %d\n%s", code, &said)
+		}
+	}
+	t.Error("it was done each time before the signal came")
+}
 
 // TestEvaluateKilledAnywhereGoesOnToTheSameNumbers kills an evaluation of a
 // hundred batches again and again (RELEVIT_KILLS times): at its end it has
@@ -26,25 +79,9 @@ func TestEvaluateKilledAnywhereGoesOnToTheSameNumbers(t *testing.T) {
 	t.Logf("RELEVIT_SEED=%d", seed)
 	tried(t, "SIGKILL while evaluate works", kills)
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
-	work := newWorkplace(t)
-	var classes strings.Builder
-	for i, name := range []string{"circle", "cross", "ring", "square", "star", "triangle"} {
-		classes.WriteString(string(rune('0'+i)) + "\t" + name + "\t" + name + "\n")
-	}
-	if err := errors.Join(writePictures(filepath.Join(work, "many"), pictures), os.WriteFile(filepath.Join(work, "classes.tsv"), []byte(classes.String()), 0o666)); err != nil {
-		t.Fatal(err)
-	}
-	command := func(name string) []string {
-		return []string{"--threads", "1", "evaluate", "-m", "model.onnx", "--data", "many/images", "--masks", "many/masks", "--classes", "classes.tsv", "--batch", "2", "-o", name + ".json", "--csv", name + ".csv"}
-	}
+	work, command := evaluating(t, pictures)
 	mustRun(t, work, command("whole")...)
-	kept := func() int {
-		data, err := os.ReadFile(filepath.Join(work, "killed.json.progress"))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
-		return bytes.Count(data, []byte("\n"))
-	}
+	kept := func() int { return batchesIn(t, work, "killed") }
 	for k := 0; k < kills; {
 		lines := kept() + rng.IntN(2*batches/kills)
 		m := moment{"evaluating", func(*watched) bool { return kept() > lines }, 5 * time.Millisecond}
