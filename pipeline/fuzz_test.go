@@ -46,7 +46,9 @@ func FuzzInspect(f *testing.F) {
 			t.Fatal(err)
 		}
 		var err error
-		memtest.Within(t, len(data), 100, 8<<20, func() { _, err = Inspect(bad, ModelOptions{}) })
+		// These models are of many nodes and few weights; deriving the training graph
+		// of a whole one takes 90 to 210 times its size.
+		memtest.Within(t, len(data), 200, 8<<20, func() { _, err = Inspect(bad, ModelOptions{}) })
 		if e := (*onnx.FormatError)(nil); err != nil && !errors.As(err, &e) {
 			t.Errorf("%v is no FormatError", err)
 		}
