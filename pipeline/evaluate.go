@@ -395,6 +395,9 @@ func (r *evaluating) batches(ctx context.Context, l *dataset.Loader, first int, 
 		if r.done += batch.Count; r.opt.OnProgress != nil {
 			r.opt.OnProgress(r.done, r.total)
 		}
+		if r.log == nil {
+			return nil
+		}
 		from, to := l.Range(at - 1)
 		samples := r.set.Samples[from:to]
 		return r.log.add(&evaluationRecord{Files: filesOf(samples), Images: r.images - images, Skipped: left.of(samples), Models: r.since(before)})

@@ -192,6 +192,9 @@ func (r *evaluating) synthesize(ctx context.Context) error {
 		if r.done += len(s.placements); r.opt.OnProgress != nil {
 			r.opt.OnProgress(r.done, r.total)
 		}
+		if r.log == nil {
+			return nil
+		}
 		return r.log.add(s.record(r, object, objects[object:object+1]))
 	})
 	s.took += time.Since(began)
