@@ -130,6 +130,13 @@ func inferFlatten(n *Node) error {
 func inferTranspose(n *Node) error {
 	x := n.Inputs[0]
 	perm := n.Ints("perm")
+	rank := len(x.Shape)
+	if x.Shape == nil {
+		rank = len(perm)
+	}
+	if perm != nil && !permutes(perm, rank) {
+		return fmt.Errorf("perm %v is no permutation of the dimensions of %v", perm, x)
+	}
 	if x.Shape == nil {
 		var s Shape
 		if perm != nil {
@@ -144,13 +151,26 @@ func inferTranspose(n *Node) error {
 		}
 		return give(n, 0, x.Type, s)
 	}
-	if set, err := axesIn(perm, len(s)); err != nil || len(set) != len(s) {
-		return fmt.Errorf("perm %v is no permutation of the dimensions of %v", perm, x)
-	}
 	for i, p := range perm {
-		s[i] = x.Shape[(p+int64(len(s)))%int64(len(s))]
+		s[i] = x.Shape[p]
 	}
 	return give(n, 0, x.Type, s)
+}
+
+// permutes reports whether perm has each of the numbers below rank once. Negative
+// ones, which axes may have, aren't allowed by ONNX here.
+func permutes(perm []int64, rank int) bool {
+	if len(perm) != rank {
+		return false
+	}
+	there := make([]bool, rank)
+	for _, p := range perm {
+		if p < 0 || p >= int64(rank) || there[p] {
+			return false
+		}
+		there[p] = true
+	}
+	return true
 }
 
 func inferSqueeze(n *Node) error {

@@ -278,6 +278,10 @@ func TestInferErrorsNameBothShapes(t *testing.T) {
 		{inferCase{"Einsum", []*Value{fl(2, 3), fl(4, 5)}, at("equation", "ij,jk"), ""}, []string{"(2,3)", "(4,5)"}},
 		{inferCase{"Add", []*Value{fl(2), in(2)}, nil, ""}, []string{"float32", "int64"}},
 		{inferCase{"MatMul", []*Value{fl(2)}, nil, ""}, []string{"no input 1"}},
+		{inferCase{"Transpose", []*Value{fl(2, 3)}, at("perm", []int64{0, 2}), ""}, []string{"(2,3)", "[0 2]"}},
+		{inferCase{"Transpose", []*Value{fl(2, 3)}, at("perm", []int64{1, -2}), ""}, []string{"(2,3)", "[1 -2]"}},
+		{inferCase{"Transpose", []*Value{{Name: "x", Type: Float}}, at("perm", []int64{0, 12}), ""}, []string{"[0 12]"}},
+		{inferCase{"Transpose", []*Value{{Name: "x", Type: Float}}, at("perm", []int64{1, 1}), ""}, []string{"[1 1]"}},
 	}
 	for _, c := range cases {
 		_, err := c.run()
