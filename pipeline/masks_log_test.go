@@ -47,20 +47,3 @@ func TestMakingMasksAnewRemovesNothingBehindALink(t *testing.T) {
 		t.Errorf("the file behind the link is gone: %v", err)
 	}
 }
-
-func TestGoingOnRemovesWhatAKilledProcessLeft(t *testing.T) {
-	dir := t.TempDir()
-	left, other := filepath.Join(dir, "cat", ".a.png.tmp"), filepath.Join(dir, "cat", ".hidden")
-	err := errors.Join(os.Mkdir(filepath.Dir(left), 0o777), os.WriteFile(left, nil, 0o666), os.WriteFile(other, nil, 0o666))
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := readMaskLog(dir, maskSettings{}, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.f.Close()
-	if entries, err := os.ReadDir(filepath.Dir(left)); err != nil || len(entries) != 1 || entries[0].Name() != ".hidden" {
-		t.Errorf("%v are there, %v", entries, err)
-	}
-}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/models"
+	"github.com/relevit/relevit/models/atomic"
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort/orttest"
 	"github.com/relevit/relevit/pipeline/dataset"
@@ -205,7 +206,7 @@ func TestKilledMasksGoOn(t *testing.T) {
 	if err := os.Remove(filepath.Join(opt.Output, gone.Mask)); err != nil {
 		t.Fatal(err)
 	}
-	temporary := filepath.Join(opt.Output, ".4.png.12345")
+	temporary := atomic.Temporary(filepath.Join(opt.Output, "4.png"))
 	if err := os.WriteFile(temporary, []byte("half"), 0o666); err != nil {
 		t.Fatal(err)
 	}

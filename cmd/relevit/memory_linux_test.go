@@ -58,7 +58,7 @@ func TestMemoryIsEstimatedBeforeTraining(t *testing.T) {
 		estimate, _ := strconv.ParseFloat(string(said[1]), 64)
 		ratio := estimate * 1e9 / float64(measured)
 		t.Logf("%d wide, %d blocks, batches of %d, %s: estimated %.1f GB, measured %.2f GB, ratio %.2f", c.width, c.depth, c.batch, c.memory, estimate, float64(measured)/1e9, ratio)
-		if ratio < 1/1.5 || ratio > 1.5 {
+		if !raced && (ratio < 1/1.5 || ratio > 1.5) {
 			t.Errorf("the estimate is %.2f times what was measured", ratio)
 		}
 	}
