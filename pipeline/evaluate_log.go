@@ -22,6 +22,9 @@ import (
 // is kept until all are done, for the same evaluation to go on from.
 const progressSuffix = ".progress"
 
+// settingsBegin is how the file begins.
+const settingsBegin = `{"models":[`
+
 // evaluationSettings are what other options would measure otherwise. They are the
 // first line of the file.
 type evaluationSettings struct {
@@ -107,6 +110,9 @@ func (l *evaluationLog) begin(s string, force bool) error {
 	data, err := io.ReadAll(l.f)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", l.path, err)
+	}
+	if n := min(len(data), len(settingsBegin)); string(data[:n]) != settingsBegin[:n] && !force {
+		return &ExistsError{Path: l.path, Advice: "it isn't what evaluate keeps there; name another file by -o, or --force to overwrite it"}
 	}
 	if !l.read(data, s) {
 		if len(l.records) > 0 && !force {
@@ -246,6 +252,17 @@ func (r *evaluating) settings() (string, error) {
 			class = r.set.ClassOf[i]
 		}
 		enc.Encode([]any{sample.ID, sample.ImagePath, sample.MaskPath, class})
+	}
+	if o.changes() { // any picture may be the background of another
+		behind := r.set.Samples
+		if o.Backgrounds != "" {
+			listed, err := dataset.Flat(o.Backgrounds, "")
+			if err != nil {
+				return "", err
+			}
+			behind = slices.Concat(behind, listed)
+		}
+		fmt.Fprintln(h, filesOf(behind))
 	}
 	s.Pictures = fmt.Sprintf("%x", h.Sum(nil))
 	text, err := json.Marshal(s)

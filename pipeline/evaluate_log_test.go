@@ -220,11 +220,36 @@ func TestAnotherEvaluationIsNotGoneOnWith(t *testing.T) {
 			t.Errorf("other %s: error %v, want an *ExistsError that names the file", name, err)
 		}
 	}
+	opt.Measure = []string{MeasureAccuracy, MeasureBackground}
+	opt.Force = true
+	interruptedAfter(t, opt, 2)
+	opt.Force = false
+	if err := os.Chtimes(filepath.Join(opt.Data, "2", "11.png"), time.Time{}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Evaluate(context.Background(), opt); !errors.As(err, new(*ExistsError)) {
+		t.Errorf("another picture that may be a background: error %v, want an *ExistsError", err)
+	}
 	opt.Seed, opt.Force = 8, true
 	went := -1
 	opt.OnStart = func(done, _ int) { went = done }
 	if _, err := Evaluate(context.Background(), opt); err != nil || went != 0 {
 		t.Errorf("with force it went on after %d pictures: %v", went, err)
+	}
+}
+
+func TestAFileOfSomebodyElseIsNotOverwritten(t *testing.T) {
+	orttest.Need(t)
+	opt := shortEvaluation(t)
+	progress := opt.Output + progressSuffix
+	if err := os.WriteFile(progress, []byte("my notes\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Evaluate(context.Background(), opt); !errors.As(err, new(*ExistsError)) || !strings.Contains(err.Error(), progress) {
+		t.Errorf("error %v, want an *ExistsError that names the file", err)
+	}
+	if data, err := os.ReadFile(progress); err != nil || string(data) != "my notes\n" {
+		t.Errorf("it holds %q, %v", data, err)
 	}
 }
 
