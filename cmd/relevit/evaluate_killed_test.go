@@ -43,6 +43,12 @@ func batchesIn(t *testing.T, work, name string) int {
 
 func TestInterruptedEvaluationSaysHowFarItCame(t *testing.T) {
 	work, command := evaluating(t, 200)
+	if err := os.WriteFile(filepath.Join(work, "x.json.progress"), []byte("my notes\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	refused := relevit(work, command("x")...)
+	said, _ := refused.CombinedOutput()
+	isOnPage(t, string(said), refused.ProcessState.ExitCode())
 	for range 5 { // it may be done before the signal comes
 		cmd := relevit(work, append(command("x"), "--force")...)
 		var said bytes.Buffer
