@@ -78,7 +78,7 @@ bench-cuda: runtime-cuda ## print seconds and memory of a step on the GPU, besid
 	RELEVIT_RUNTIME=$$($(BIN) -q runtime install --cuda) go test -tags bench -run TestBenchCUDA -v -count 1 -timeout 120m ./pipeline
 
 test-cuda: runtime-cuda ## run the tests that need a GPU
-	RELEVIT_RUNTIME=$$($(BIN) -q runtime install --cuda) go test -count 1 -v -run 'CUDA|GPU|Device|Replayed|Rounded|AStepMoves|GradientsThat|Apart' ./onnx/ort ./pipeline ./cmd/relevit
+	RELEVIT_RUNTIME=$$($(BIN) -q runtime install --cuda) go test -count 1 -v -run 'CUDA|GPU|Device|WhereverTheyLive|Replayed|Rounded|AStepMoves|GradientsThat|Apart' ./onnx/ort ./pipeline ./cmd/relevit
 
 demo-model: runtime ## train the model that the demo embeds, anew
 	go test -tags demomodel -run TestTrainDemoModel -v -count 1 -timeout 60m ./pipeline/demo/

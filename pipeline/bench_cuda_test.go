@@ -71,11 +71,7 @@ func TestBenchCUDA(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, text := range chosen(cudaBatches, "8,64") {
-			var batch int64
-			if _, err := fmt.Sscan(text, &batch); err != nil {
-				t.Fatal(err)
-			}
+		for _, batch := range batches(t) {
 			fmt.Printf("\nvit_%s_patch16_224, %s, batch %d\n", size, weights, batch)
 			var rows []cudaRow
 			products := 0.0
@@ -93,11 +89,89 @@ func TestBenchCUDA(t *testing.T) {
 	}
 }
 
+// TestProfileCUDA prints what a step's parts and the training graph's operators
+// cost on the first GPU. Where the process waits for every kernel
+// (CUDA_LAUNCH_BLOCKING=1), an operator's time is its kernels'.
+func TestProfileCUDA(t *testing.T) {
+	opt := orttest.NeedCUDA(t)
+	for _, size := range chosen(cudaModels, "base") {
+		path, _, weights := benchModel(t, size)
+		m, err := OpenModel(path, ModelOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, batch := range batches(t) {
+			for _, precision := range []string{"fp32", "tf32", "bf16"} {
+				fmt.Printf("\nvit_%s_patch16_224, %s, batch %d, %s: ", size, weights, batch, precision)
+				profileCUDA(t, m, batch, precision, opt)
+			}
+		}
+	}
+}
+
+func profileCUDA(t *testing.T, m *Model, batch int64, precision string, opt ort.Options) {
+	t.Helper()
+	opt.TF32, opt.Profile = precision == "tf32", filepath.Join(t.TempDir(), "profile")
+	gs, _ := cudaGraphs(t, m, batch, precision)
+	s, err := NewStepper(gs, batch, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	in, err := s.NewInputs(gs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	fillBatch(in)
+	var parts [3]float64
+	for step := range cudaWarmUp {
+		if parts, err = cudaParts(s, in, step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path, err := s.EndProfile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("losses and gradients %.4f s, looking for NaN %.4f s, update %.4f s\n%v\n", parts[0], parts[1], parts[2], readProfile(t, path))
+}
+
+func batches(t *testing.T) (sizes []int64) {
+	for _, text := range chosen(cudaBatches, "8,64") {
+		var batch int64
+		if _, err := fmt.Sscan(text, &batch); err != nil {
+			t.Fatal(err)
+		}
+		sizes = append(sizes, batch)
+	}
+	return sizes
+}
+
 func chosen(variable, standard string) []string {
 	if v := os.Getenv(variable); v != "" {
 		standard = v
 	}
 	return strings.Split(standard, ",")
+}
+
+// cudaGraphs makes the graphs of a run in a precision, and counts the operations
+// in the training graph's products.
+func cudaGraphs(t *testing.T, m *Model, batch int64, precision string) (gs *Graphs, operations float64) {
+	t.Helper()
+	cfg, err := configs.Load([]string{"vit-base"}, []string{"precision=" + precision})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gs, err = m.NewGraphs(batch, ObjectiveOf(cfg), AdamWOf(cfg), nil)
+	if err == nil {
+		operations = work(t, gs.Training)
+		err = gs.SetPrecision(precision, true)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gs, operations
 }
 
 // cudaStep measures steps as finetune makes them: the batch goes up, the losses
@@ -109,18 +183,7 @@ func cudaStep(t *testing.T, m *Model, batch int64, precision string, replay bool
 	if replay {
 		row.How = "relevit, replayed"
 	}
-	cfg, err := configs.Load([]string{"vit-base"}, []string{"precision=" + precision})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gs, err := m.NewGraphs(batch, ObjectiveOf(cfg), AdamWOf(cfg), nil)
-	if err == nil {
-		operations = work(t, gs.Training)
-		err = gs.SetPrecision(precision, true)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	gs, operations := cudaGraphs(t, m, batch, precision)
 	opt.TF32, opt.Replay = precision == "tf32", replay
 	place, err := opt.Place()
 	if err != nil {
@@ -130,7 +193,7 @@ func cudaStep(t *testing.T, m *Model, batch int64, precision string, replay bool
 	if err != nil {
 		t.Fatal(err)
 	}
-	row.Error = said(row.steps(gs, batch, cfg.LR, opt))
+	row.Error = said(row.steps(gs, batch, opt))
 	if row.Bytes != 0 {
 		row.Bytes -= before
 	}
@@ -148,7 +211,7 @@ func said(err error) string {
 	return ""
 }
 
-func (row *cudaRow) steps(gs *Graphs, batch int64, rate float64, opt ort.Options) error {
+func (row *cudaRow) steps(gs *Graphs, batch int64, opt ort.Options) error {
 	s, err := NewStepper(gs, batch, opt)
 	if err != nil {
 		return err
@@ -162,20 +225,11 @@ func (row *cudaRow) steps(gs *Graphs, batch int64, rate float64, opt ort.Options
 	fillBatch(in)
 	var seconds []float64
 	for step := range cudaWarmUp + cudaSteps {
-		if err := in.Send(); err != nil { // the loader's goroutine does this beside the step before
+		parts, err := cudaParts(s, in, step)
+		if err != nil {
 			return err
 		}
-		start := time.Now()
-		if err := s.Compute(in); err != nil {
-			return err
-		}
-		if bad, err := s.NotFinite(); err != nil || bad >= 0 {
-			return errors.Join(err, fmt.Errorf("gradient %d, loss %v", bad, s.Losses()["total"]))
-		}
-		if err := s.Update(rate, int64(step+1)); err != nil {
-			return err
-		}
-		seconds = append(seconds, time.Since(start).Seconds())
+		seconds = append(seconds, parts[0]+parts[1]+parts[2])
 		row.last = s.Losses()["total"]
 		if step == 0 {
 			row.first = row.last
@@ -184,6 +238,25 @@ func (row *cudaRow) steps(gs *Graphs, batch int64, rate float64, opt ort.Options
 	row.Seconds = median(seconds[cudaWarmUp:])
 	row.Bytes, err = s.place.Used()
 	return err
+}
+
+// cudaParts makes a step, counted from 0, and returns the seconds for losses and
+// gradients, for looking at these, and for the update.
+func cudaParts(s *Stepper, in Inputs, step int) (parts [3]float64, err error) {
+	if err := in.Send(); err != nil { // the loader's goroutine does this beside the step before
+		return parts, err
+	}
+	start := time.Now()
+	if err := s.Compute(in); err != nil {
+		return parts, err
+	}
+	computed := time.Now()
+	if bad, err := s.NotFinite(); err != nil || bad >= 0 {
+		return parts, errors.Join(err, fmt.Errorf("gradient %d, loss %v", bad, s.Losses()["total"]))
+	}
+	looked := time.Now()
+	err = s.Update(3e-6, int64(step+1))
+	return [3]float64{computed.Sub(start).Seconds(), looked.Sub(computed).Seconds(), time.Since(looked).Seconds()}, err
 }
 
 // cudaRate measures what the GPU gives in a precision, in operations per second:

@@ -33,27 +33,30 @@ type Mapper struct {
 
 // NewMapper derives the graphs and opens their sessions. A model of fixed batch
 // size is run at that size, any other at the given one.
-func NewMapper(m *Model, batch int, o MapOptions, opt ort.Options) (x *Mapper, err error) {
+func NewMapper(m *Model, batch int, o MapOptions, opt ort.Options) (*Mapper, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	x = &Mapper{Methods: o.Methods, Size: m.Preprocess.Size, maps: map[string][]float32{}}
+	x := &Mapper{Methods: o.Methods, Size: m.Preprocess.Size, maps: map[string][]float32{}}
+	if err := x.open(m, batch, o, opt); err != nil {
+		x.Close()
+		return nil, err
+	}
+	return x, nil
+}
+
+func (x *Mapper) open(m *Model, batch int, o MapOptions, opt ort.Options) error {
 	// Relevance alone comes from the very graph that export --with-relevance writes.
 	_, own := RelevanceOf(m.Source)
 	if own || slices.Equal(o.Methods, []string{MethodRelevance}) && o.Heads == gradients.MeanHeads {
-		return x, x.openOwn(m, batch, o, opt)
+		return x.openOwn(m, batch, o, opt)
 	}
 	g, err := m.mapGraph(int64(batch), o)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() {
-		if err != nil {
-			x.Close()
-		}
-	}()
 	if x.graph, err = openGraph(g, opt); err != nil {
-		return nil, err
+		return err
 	}
 	shape := g.Inputs[0].Shape
 	x.Batch, x.Size = int(shape[0].N), [2]int{int(shape[2].N), int(shape[3].N)}
@@ -63,7 +66,7 @@ func NewMapper(m *Model, batch int, o MapOptions, opt ort.Options) (x *Mapper, e
 		}
 		b, err := newBound(x.graph, v)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", m.Path, err)
+			return fmt.Errorf("%s: %w", m.Path, err)
 		}
 		switch v.Name {
 		case g.Inputs[0].Name:
@@ -78,9 +81,9 @@ func NewMapper(m *Model, batch int, o MapOptions, opt ort.Options) (x *Mapper, e
 		}
 	}
 	if !slices.ContainsFunc(o.Methods, overPictures) {
-		return x, nil
+		return nil
 	}
-	return x, x.openSlopes(m, batch, o, opt)
+	return x.openSlopes(m, batch, o, opt)
 }
 
 // openOwn opens a model that computes its relevance itself.

@@ -135,7 +135,7 @@ func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) (err error) {
 	if err := s.batch.bind(s.training); err != nil {
 		return err
 	}
-	opt.Name, opt.Replay = "the graph that looks at gradients", false
+	opt.Name = "the graph that looks at gradients"
 	s.finite, err = newFiniteCheck(s, opt)
 	return err
 }

@@ -149,3 +149,36 @@ func TestAGraphUpdatesBuffersInPlaceWhereverTheyLive(t *testing.T) {
 		}
 	})
 }
+
+// TestRunsReadWhatBoundBuffersHoldWhereverTheyLive binds buffers once and fills
+// them anew for each run, those that Go sees and those of the place.
+func TestRunsReadWhatBoundBuffersHoldWhereverTheyLive(t *testing.T) {
+	eachPlace(t, func(t *testing.T, opt ort.Options, p ort.Place) {
+		model := modelBytes([]testPort{{"x", onnx.Float, []any{3}}}, []testPort{{"y", onnx.Float, []any{3}}},
+			testNode{op: "Add", in: []string{"x", "x"}, out: []string{"y"}})
+		for name, make := range map[string]func(onnx.DType, ...int64) (*ort.Buffer, error){"Go's": ort.NewBuffer, "the place's": p.NewBuffer} {
+			s := open(t, model, opt)
+			var x, y *ort.Buffer
+			for _, b := range []**ort.Buffer{&x, &y} {
+				var err error
+				if *b, err = make(onnx.Float, 3); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup((*b).Close)
+			}
+			bind(t, s, map[string]*ort.Buffer{"x": x, "y": y})
+			for run := range 4 {
+				v := float32(run + 1)
+				if err := ort.Set(x, []float32{v, -v, 0}); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Run(); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := ort.Values[float32](y); err != nil || !slices.Equal(got, []float32{2 * v, -2 * v, 0}) {
+					t.Errorf("run %d of %s buffers: %v, %v", run, name, got, err)
+				}
+			}
+		}
+	})
+}

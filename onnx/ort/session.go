@@ -35,12 +35,14 @@ type Session struct {
 	api     capi
 	memory  handle
 	session handle
-	bound   handle // the standing I/O binding
+	bound   handle  // the standing I/O binding
+	thread  *thread // that runs a session of a device; nil on the CPU
 
 	inputs, outputs   []Port
 	optional          []Port // inputs with a default value
 	boundIn, boundOut map[string]*Buffer
 	order             []string // of outputs in the standing binding
+	copied            bool     // ONNX Runtime copies inputs to the device when they are bound
 	nothing           *Buffer  // in the place of inputs that are unbound
 }
 
@@ -90,6 +92,9 @@ func newSession(name string, opt Options, load func(*binding.SessionOptions) (*b
 	}
 	s := &Session{model: name, inner: inner, api: api, memory: memory,
 		boundIn: map[string]*Buffer{}, boundOut: map[string]*Buffer{}}
+	if _, cuda, _ := opt.cuda(); cuda || opt.Apart {
+		s.thread, s.copied = newThread(), cuda
+	}
 	held.sessions.Add(1)
 	if err := s.prepare(); err != nil {
 		s.Close()
@@ -145,6 +150,9 @@ func (s *Session) Close() {
 		s.inner.Destroy()
 		held.sessions.Add(-1)
 		s.inner = nil
+		if s.thread != nil {
+			s.thread.close()
+		}
 	}
 	s.session = nil
 	s.nothing.Close()
@@ -273,13 +281,44 @@ func (s *Session) Run() error {
 			return err
 		}
 	}
-	if err := s.api.run(s.session, s.bound); err != nil {
-		if e := noMemory("running "+s.model, err); e != nil {
-			return e
+	if err := s.sendInputs(); err != nil {
+		return err
+	}
+	return s.run(s.bound)
+}
+
+// sendInputs brings inputs that Go fills to the device: what they held when they
+// were bound is there.
+func (s *Session) sendInputs() error {
+	if !s.copied {
+		return nil
+	}
+	for name, b := range s.boundIn {
+		if b.there != nil {
+			continue
 		}
-		return fmt.Errorf("running %s: %w", s.model, err)
+		if err := s.api.bindInput(s.bound, name, b.value); err != nil {
+			return fmt.Errorf("binding %q of %s: %w", name, s.model, err)
+		}
 	}
 	return nil
+}
+
+// run computes the outputs of a binding, on the session's thread if it has one.
+func (s *Session) run(binding handle) error {
+	run := func() error { return s.api.run(s.session, binding) }
+	if s.thread != nil {
+		alone := run
+		run = func() error { return s.thread.do(alone) }
+	}
+	err := run()
+	if err == nil {
+		return nil
+	}
+	if e := noMemory("running "+s.model, err); e != nil {
+		return e
+	}
+	return fmt.Errorf("running %s: %w", s.model, err)
 }
 
 // RunFresh is Run, and gives the named outputs besides, in memory that is
@@ -381,8 +420,8 @@ func (s *Session) Call(inputs map[string]*Buffer, outputs ...string) (map[string
 			return nil, fmt.Errorf("binding %q of %s: %w", name, s.model, err)
 		}
 	}
-	if err := s.api.run(s.session, once); err != nil {
-		return nil, fmt.Errorf("running %s: %w", s.model, err)
+	if err := s.run(once); err != nil {
+		return nil, err
 	}
 	return s.collect(once, outputs)
 }
