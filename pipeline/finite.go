@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"math"
+	"slices"
 
 	"github.com/relevit/relevit/onnx"
 	"github.com/relevit/relevit/onnx/ort"
@@ -29,6 +30,9 @@ type finiteCheck struct {
 
 const sumsOutput = "sums"
 
+// mostCaptured is how many inputs a Concat may have that CUDA is to replay.
+const mostCaptured = 32
+
 func newFiniteCheck(s *Stepper, opt ort.Options) (*finiteCheck, error) {
 	g := &onnx.Graph{Name: "finite"}
 	b := onnx.NewBuilder(g)
@@ -38,7 +42,14 @@ func newFiniteCheck(s *Stepper, opt ort.Options) (*finiteCheck, error) {
 		sum := b.Reduce("ReduceSum", b.Mul(grad, b.Scalar(0, grad)), false, axes(len(p.Shape))...)
 		sums = append(sums, b.Reshape(sum, onnx.ShapeOf(1)))
 	}
-	all := b.Concat(0, sums...)
+	for len(sums) > 1 {
+		var joined []*onnx.Value
+		for some := range slices.Chunk(sums, mostCaptured) {
+			joined = append(joined, b.Concat(0, some...))
+		}
+		sums = joined
+	}
+	all := sums[0]
 	b.Named(sumsOutput, all)
 	g.Outputs = []*onnx.Value{all}
 	if err := b.Err(); err != nil {
