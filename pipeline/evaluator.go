@@ -38,11 +38,11 @@ func (e *Evaluator) open(gs *Graphs, s *Stepper, opt ort.Options) (err error) {
 			return err
 		}
 	}
-	data, err := Encode(gs.Eval)
+	data, err := gs.Options.encodeFor(gs.Eval, &opt)
 	if err != nil {
 		return err
 	}
-	opt.Name, opt.Repeats = "the eval graph", gs.Lean
+	opt.Name, opt.Repeats = "the eval graph", gs.Options.Lean
 	if e.session, err = ort.NewSession(data, opt); err != nil {
 		return err
 	}

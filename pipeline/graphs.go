@@ -22,7 +22,7 @@ type Graphs struct {
 	Image, Mask, Label string   // names of the inputs; (B,3,H,W), (B,1,H,W) float32, (B) int64
 	Losses             []string // names of the losses, the total last
 	Params             []Param  // trained parameters in the file's order
-	Lean               bool     // some nodes are meant to be computed twice
+	Options            GraphOptions
 }
 
 // Param is a trained parameter.
@@ -268,7 +268,7 @@ func (m *Model) NewGraphs(batch int64, o gradients.Objective, adam gradients.Ada
 	if err != nil {
 		return nil, err
 	}
-	gs := &Graphs{Lean: a.options.Lean, Image: a.subject.Image.Name, Mask: a.mask.Name, Label: a.label.Name, Losses: a.terms.Names}
+	gs := &Graphs{Options: a.options, Image: a.subject.Image.Name, Mask: a.mask.Name, Label: a.label.Name, Losses: a.terms.Names}
 	var training, eval outputs
 	for i, name := range a.terms.Names {
 		training.add(LossOutput(name), a.terms.Scalars[i])

@@ -101,7 +101,7 @@ func checkMemory(gs *Graphs, batch int, available int64) error {
 	if fits := math.Floor(float64(available-total+grows) / (float64(grows) / float64(batch))); fits >= 1 {
 		advice = fmt.Sprintf("set batch to %.0f or less", fits)
 	}
-	if !gs.Lean {
+	if !gs.Options.Lean {
 		advice = "set memory to lean, or " + advice
 	}
 	return &configs.Error{Key: "batch", Msg: fmt.Sprintf("training with batches of %d needs about %s of memory, and %s are available: %s", batch, gigabytes(total), gigabytes(available), advice)}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/relevit/relevit/configs"
 	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/onnx/passes"
 )
 
@@ -39,10 +40,11 @@ const (
 	narrowing = "narrow"    // see passes.Narrow
 	sharing   = "sharing"   // see onnx.Builder
 	oneQuery  = "one-query" // of the last map, see oneRow
+	rows      = "rows"      // see passes.FuseRows
 )
 
 func optimizationNames() []string {
-	names := []string{narrowing, sharing, oneQuery}
+	names := []string{narrowing, sharing, oneQuery, rows}
 	for _, o := range slices.Concat(lowering, finishing) {
 		names = append(names, o.name)
 	}
@@ -72,4 +74,21 @@ func (o GraphOptions) do(g *onnx.Graph, list []optimization) error {
 		}
 	}
 	return nil
+}
+
+// encodeFor encodes a graph for a session of its own. On the CPU, unless that is
+// off, nodes of it are first gathered into rows, on a copy: what a run's folder
+// keeps is for any runtime.
+func (o GraphOptions) encodeFor(g *onnx.Graph, opt *ort.Options) ([]byte, error) {
+	on, err := opt.Find()
+	if err != nil {
+		return nil, err
+	}
+	if opt.Rows = o.has(rows) && !on.CUDA(); opt.Rows {
+		g, _ = g.Clone()
+		if err := passes.FuseRows(g); err != nil {
+			return nil, fmt.Errorf("gathering rows of the %s graph: %w", g.Name, err)
+		}
+	}
+	return Encode(g)
 }

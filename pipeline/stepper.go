@@ -75,15 +75,15 @@ func (s *Stepper) open(gs *Graphs, batch int64, opt ort.Options) (err error) {
 	if s.place, err = opt.Place(); err != nil {
 		return err
 	}
-	training, err := Encode(gs.Training)
+	training, err := gs.Options.encodeFor(gs.Training, &opt)
 	if err != nil {
 		return err
 	}
-	optimizer, err := Encode(gs.Optimizer)
+	optimizer, err := gs.Options.encodeFor(gs.Optimizer, &opt)
 	if err != nil {
 		return err
 	}
-	opt.Name, opt.Repeats = "the training graph", gs.Lean
+	opt.Name, opt.Repeats = "the training graph", gs.Options.Lean
 	if s.training, err = ort.NewSession(training, opt); err != nil {
 		return err
 	}

@@ -209,11 +209,11 @@ func traceOutputs(a *assembly) (out outputs, err error) {
 }
 
 func runTrace(g *onnx.Graph, a *assembly, in traceInputs, names []string, opt ort.Options) ([]safetensors.Named, error) {
-	data, err := Encode(g)
-	if err != nil {
+	if err := opt.Load(); err != nil {
 		return nil, err
 	}
-	if err := opt.Load(); err != nil {
+	data, err := a.options.encodeFor(g, &opt)
+	if err != nil {
 		return nil, err
 	}
 	opt.Name, opt.Repeats = "the trace graph", a.options.Lean

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestAPIPositions compares the positions in api.c with the order of OrtApi in
+// TestAPIPositions compares the positions in our C files with the order of OrtApi in
 // the header that the Go binding comes with.
 func TestAPIPositions(t *testing.T) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/yalue/onnxruntime_go").Output()
@@ -33,14 +33,17 @@ func TestAPIPositions(t *testing.T) {
 		}
 		position[name] = i
 	}
-	source, err := os.ReadFile("api.c")
-	if err != nil {
-		t.Fatal(err)
+	var ours [][]string
+	for _, name := range []string{"api.c", "rows_op.c"} {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, enum, _ := strings.Cut(string(source), "enum position {")
+		enum, _, _ = strings.Cut(enum, "};")
+		ours = append(ours, regexp.MustCompile(`(\w+) = (\d+),`).FindAllStringSubmatch(enum, -1)...)
 	}
-	_, enum, _ := strings.Cut(string(source), "enum position {")
-	enum, _, _ = strings.Cut(enum, "};")
-	ours := regexp.MustCompile(`(\w+) = (\d+),`).FindAllStringSubmatch(enum, -1)
-	if len(ours) < 30 || len(position) < 400 {
+	if len(ours) < 40 || len(position) < 400 {
 		t.Fatalf("read %d positions of ours and %d of the header", len(ours), len(position))
 	}
 	for _, m := range ours {

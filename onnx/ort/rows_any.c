@@ -1,0 +1,2 @@
+#define ROWS_RUN rows_run_any
+#include "rows_kernel.h"

@@ -1,0 +1,12 @@
+#if defined __x86_64__
+#if defined __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#define ROWS_RUN rows_run_avx2
+#include "rows_kernel.h"
+#if defined __clang__
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,175 @@
+// How a program is run, eight elements at a time: included by one file for any
+// processor and by one for AVX2, since compilers take vectors apart where a file's
+// processor has none, before they look at the function that a loop ends up in.
+// ROWS_RUN names the function.
+#include "rows.h"
+
+#include <string.h>
+
+#if defined __x86_64__
+#include <xmmintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float lanes __attribute__((vector_size(32)));
+typedef int32_t ints __attribute__((vector_size(32)));
+enum { LANES = 8 };
+
+INLINE lanes splat(float x) { return (lanes){x, x, x, x, x, x, x, x}; }
+INLINE lanes load(const float *p) {
+	lanes v;
+	memcpy(&v, p, sizeof v);
+	return v;
+}
+INLINE lanes choose(ints mask, lanes a, lanes b) { return (lanes)((mask & (ints)a) | (~mask & (ints)b)); }
+INLINE lanes least(lanes a, lanes b) { return choose(b < a, b, a); } // of a NaN in a: that
+INLINE lanes largest(lanes a, lanes b) { return choose(b > a, b, a); }
+
+// exponential is e^x: 2^n e^r with r within half of ln 2, and e^r by its Taylor
+// series, which is 5e-9 off there.
+INLINE lanes exponential(lanes x) {
+	const float over = 88.72283f, under = -87.33654f;
+	ints large = x > splat(over);
+	lanes y = largest(least(x, splat(over)), splat(under));
+	lanes shifted = y * splat(1.44269504f) + splat(12582912.0f); // 1.5 * 2^23: the sum's last bits are the rounded number
+	ints n = (ints)shifted - (ints)splat(12582912.0f);
+	lanes whole = shifted - splat(12582912.0f);
+	lanes r = y - whole * splat(0.693359375f); // ln 2 in two parts
+	r = r + whole * splat(2.12194440e-4f);
+	// In pairs, so that less waits for what is before it.
+	lanes r2 = r * r, r4 = r2 * r2;
+	lanes e = (splat(1.0f) + r) + r2 * (splat(0.5f) + r * splat(1.0f / 6));
+	e = e + r4 * ((splat(1.0f / 24) + r * splat(1.0f / 120)) + r2 * (splat(1.0f / 720) + r * splat(1.0f / 5040)));
+	ints half = n >> 1; // 2^128 is no float32
+	e = e * (lanes)((half + 127) << 23) * (lanes)((n - half + 127) << 23);
+	return choose(large, splat(__builtin_inff()), e);
+}
+
+// error is erf(x): x P(x^2) up to 1, and 1 - exp(-Q(|x|)) above, with polynomials
+// that interpolate at Chebyshev's points, 2e-9 and 5e-10 off.
+INLINE lanes error(lanes x) {
+	lanes s = x * x;
+	lanes s2 = s * s, s4 = s2 * s2;
+	lanes near = (splat(1.128379166f) + s * splat(-3.761262667e-1f)) + s2 * (splat(1.128359472e-1f) + s * splat(-2.685421201e-2f));
+	near = x * (near + s4 * ((splat(5.189087423e-3f) + s * splat(-8.016864287e-4f)) + s2 * splat(7.875875063e-5f)));
+	ints sign = (ints)x & (ints)splat(-0.0f);
+	lanes t = least((lanes)((ints)x ^ sign), splat(4.1f));
+	lanes t2 = t * t, t4 = t2 * t2;
+	lanes q = (splat(-2.979374622e-4f) + t * splat(1.13014146f)) + t2 * (splat(6.319870659e-1f) + t * splat(1.09924481e-1f));
+	q = q + t4 * ((splat(-2.63302746e-2f) + t * splat(4.726724977e-3f)) + t2 * (splat(-5.895989285e-4f) + t * splat(4.518101704e-5f)) + t4 * splat(-1.591706218e-6f));
+	lanes far = splat(1.0f) - exponential(-q);
+	return choose(t > splat(1.0f), (lanes)((ints)far | sign), near);
+}
+
+INLINE void root(lanes *x) {
+#if defined __x86_64__ // compilers call a function for it, which may set errno
+	__m128 half[2];
+	memcpy(half, x, sizeof half);
+	half[0] = _mm_sqrt_ps(half[0]);
+	half[1] = _mm_sqrt_ps(half[1]);
+	memcpy(x, half, sizeof half);
+#else
+	for (int i = 0; i < LANES; i++) (*x)[i] = __builtin_sqrtf((*x)[i]);
+#endif
+}
+
+INLINE float total(lanes v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
+
+INLINE float sum(const float *a, size_t n) {
+	lanes s0 = splat(0), s1 = splat(0), s2 = splat(0), s3 = splat(0);
+	size_t i = 0;
+	for (; i + 4 * LANES <= n; i += 4 * LANES) {
+		s0 += load(a + i);
+		s1 += load(a + i + LANES);
+		s2 += load(a + i + 2 * LANES);
+		s3 += load(a + i + 3 * LANES);
+	}
+	for (; i + LANES <= n; i += LANES) s0 += load(a + i);
+	float rest = 0;
+	for (; i < n; i++) rest += a[i];
+	return total((s0 + s1) + (s2 + s3)) + rest;
+}
+
+// EACH applies an expression of x and y to n elements; an operand of one element is
+// given to all.
+#define EACH(expression) \
+	do { \
+		size_t i = 0; \
+		lanes x = splat(*a), y = splat(*b); \
+		for (; i + LANES <= n; i += LANES) { \
+			if (wide_a) x = load(a + i); \
+			if (wide_b) y = load(b + i); \
+			lanes z = (expression); \
+			memcpy(to + i, &z, sizeof z); \
+		} \
+		if (i < n) { \
+			if (wide_a) memcpy(&x, a + i, (n - i) * sizeof(float)); \
+			if (wide_b) memcpy(&y, b + i, (n - i) * sizeof(float)); \
+			lanes z = (expression); \
+			memcpy(to + i, &z, (n - i) * sizeof(float)); \
+		} \
+	} while (0)
+
+INLINE void step(const row_step *c, float *to, size_t n, const float *a, int wide_a, const float *b, int wide_b, size_t length) {
+	switch (c->op) {
+	case ROW_ADD: EACH(x + y); break;
+	case ROW_SUB: EACH(x - y); break;
+	case ROW_MUL: EACH(x * y); break;
+	case ROW_DIV: EACH(x / y); break;
+	case ROW_NEG: EACH(-x); break;
+	case ROW_SQRT: EACH(({ root(&x); x; })); break;
+	case ROW_EXP: EACH(exponential(x)); break;
+	case ROW_ERF: EACH(error(x)); break;
+	case ROW_HARD_SIGMOID: EACH(largest(least(x * splat(c->p) + splat(c->q), splat(1)), splat(0))); break;
+	case ROW_CLIP: EACH(least(largest(x, splat(c->p)), splat(c->q))); break;
+	case ROW_SUM: *to = sum(a, length); break;
+	case ROW_MEAN: *to = sum(a, length) / (float)length; break;
+	}
+}
+
+void ROWS_RUN(const row_program *p, const float *const *inputs, float *const *outputs, size_t block) {
+	size_t widest = p->flat ? ROW_CHUNK : p->length;
+	size_t stride = (widest + 15) / 16 * 16;
+	float full[p->temporaries * stride + 1] __attribute__((aligned(64)));
+	float single[p->singles + 1];
+	const float *slot[ROW_MOST_SLOTS];
+	char wide[ROW_MOST_SLOTS];
+	for (int i = 0; i < p->inputs; i++) {
+		slot[i] = inputs[i];
+		wide[i] = p->kind[i] == ROW_FULL || p->kind[i] == ROW_SHARED;
+	}
+	for (int i = 0; i < p->temporaries; i++) {
+		slot[p->inputs + i] = full + i * stride;
+		wide[p->inputs + i] = 1;
+	}
+	for (int i = 0; i < p->singles; i++) {
+		slot[p->inputs + p->temporaries + i] = single + i;
+		wide[p->inputs + p->temporaries + i] = 0;
+	}
+	size_t at, end;
+	rows_part(p, block, &at, &end);
+	while (at < end) {
+		size_t n = p->length, offset = at * n;
+		if (p->flat) {
+			n = end - at < ROW_CHUNK ? end - at : ROW_CHUNK;
+			offset = at;
+		}
+		for (int i = 0; i < p->inputs; i++) {
+			if (p->kind[i] == ROW_FULL) slot[i] = inputs[i] + offset;
+			if (p->kind[i] == ROW_EACH) slot[i] = inputs[i] + at;
+		}
+		for (int i = 0; i < p->steps; i++) {
+			const row_step *c = p->code + i;
+			step(c, (float *)slot[c->to], wide[c->to] ? n : 1, slot[c->a], wide[c->a], slot[c->b], wide[c->b], n);
+		}
+		for (int i = 0; i < p->outputs; i++) { // last, since an output may lie where an input does
+			const float *from = slot[p->result[i]];
+			if (wide[p->result[i]])
+				memcpy(outputs[i] + offset, from, n * sizeof(float));
+			else
+				outputs[i][at] = *from;
+		}
+		at += p->flat ? n : 1;
+	}
+}

@@ -1,0 +1,172 @@
+package ort_test
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
+	"github.com/relevit/relevit/onnx/ort/orttest"
+)
+
+// Numbers of rows.h.
+var rowOps = map[string]int64{"Sqrt": 5, "Exp": 6, "Erf": 7, "HardSigmoid": 8, "Clip": 9}
+
+// rowsModel is a model of one program with an input x (n) and an output y (n).
+func rowsModel(t *testing.T, n int64, code []int64, constants []float32) []byte {
+	t.Helper()
+	g := onnx.NewGraph("program")
+	x := g.AddInput("x", onnx.Float, onnx.ShapeOf(n))
+	y := &onnx.Value{Name: "y", Type: onnx.Float, Shape: onnx.ShapeOf(n)}
+	y.Node = &onnx.Node{Name: "rows", Domain: "relevit", Op: "Rows", Inputs: []*onnx.Value{x}, Outputs: []*onnx.Value{y},
+		Attrs: []onnx.Attr{{Name: "code", Value: code}, {Name: "constants", Value: constants}, {Name: "shape", Value: []int64{n}}}}
+	g.Nodes, g.Outputs = []*onnx.Node{y.Node}, []*onnx.Value{y}
+	data, err := (&onnx.Model{IRVersion: 10, Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: g}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// applyRow runs a program of one operator.
+func applyRow(t *testing.T, op string, p, q float32, x []float32) []float32 {
+	t.Helper()
+	orttest.Need(t)
+	n := int64(len(x))
+	s := open(t, rowsModel(t, n, []int64{1, n, 1, 1, 1, 0, 1, 1, 3, rowOps[op], 1, 0, 0, 1}, []float32{p, q}), ort.Options{Rows: true, Threads: 1})
+	in, out := buffer(t, x, n), buffer(t, make([]float32, n), n)
+	bind(t, s, map[string]*ort.Buffer{"x": in, "y": out})
+	if err := s.Run(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Float32s()
+}
+
+// TestFunctionsOfRowsAreRoundedWell compares exp and erf with float64's, in units of
+// the last place, where results are no subnormal numbers.
+func TestFunctionsOfRowsAreRoundedWell(t *testing.T) {
+	for _, f := range []struct {
+		name  string
+		want  func(float64) float64
+		reach float64
+		ulps  float64
+	}{{"Exp", math.Exp, 87, 2}, {"Erf", math.Erf, 6, 4}, {"Sqrt", math.Sqrt, 100, 0.5}} {
+		var x []float32
+		for i := -20000; i <= 20000; i++ {
+			v := f.reach * float64(i) / 20000
+			if f.name == "Sqrt" {
+				v = math.Abs(v)
+			}
+			x = append(x, float32(v))
+		}
+		worst, at := 0.0, float32(0)
+		for i, got := range applyRow(t, f.name, 0, 0, x) {
+			want := f.want(float64(x[i]))
+			ulp := math.Abs(float64(math.Nextafter32(float32(want), 2e38)) - float64(float32(want)))
+			if e := math.Abs(float64(got)-want) / ulp; e > worst || math.IsNaN(e) {
+				worst, at = e, x[i]
+			}
+		}
+		t.Logf("%s: %.2f ulp at %v", f.name, worst, at)
+		if !(worst <= f.ulps) {
+			t.Errorf("%s is off by %.2f ulp at %v, more than %v", f.name, worst, at, f.ulps)
+		}
+	}
+}
+
+// TestFunctionsOfRowsKnowTheirEnds holds them where float32 ends.
+func TestFunctionsOfRowsKnowTheirEnds(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	x := []float32{inf, 1e4, -1e4, 0, nan, -inf}
+	for _, f := range []struct {
+		name string
+		p, q float32
+		want []float32
+	}{
+		{"Exp", 0, 0, []float32{inf, inf, 0, 1, nan, 0}},
+		{"Erf", 0, 0, []float32{1, 1, -1, 0, nan, -1}},
+		{"Clip", -1, 2, []float32{2, 2, -1, 0, nan, -1}},
+		{"HardSigmoid", 0.2, 0.5, []float32{1, 1, 0, 0.5, nan, 0}},
+	} {
+		y := applyRow(t, f.name, f.p, f.q, x)
+		for i, got := range y {
+			if want := f.want[i]; !(got == want || math.Abs(float64(got-want)) < 2e-38 || got != got && want != want) {
+				t.Errorf("%s of %v: %v, expected %v", f.name, x, y, f.want)
+				break
+			}
+		}
+	}
+}
+
+// TestDamagedProgramsAreRefused changes the numbers of a program, and its length.
+func TestDamagedProgramsAreRefused(t *testing.T) {
+	orttest.Need(t)
+	good, constants := []int64{1, 16, 0, 1, 1, 1, 2, 1, 3, 11, 2, 0, 0, 2, 1, 0, 2, 1}, make([]float32, 4)
+	opens := func(code []int64, constants []float32, rows bool) bool {
+		s, err := ort.NewSession(rowsModel(t, 16, code, constants), ort.Options{Rows: rows, Threads: 1})
+		if err == nil {
+			s.Close()
+		}
+		return err == nil
+	}
+	if !opens(good, constants, true) {
+		t.Fatal("the program isn't taken")
+	}
+	if opens(good, constants, false) {
+		t.Error("a session that isn't to have programs took one")
+	}
+	for i := range good {
+		for _, v := range []int64{-1, 97, 1 << 40, math.MaxInt64, math.MinInt64} {
+			bad := slices.Clone(good)
+			bad[i] = v
+			if i < 2 && v == 97 { // rows and their length may be anything
+				continue
+			}
+			if opens(bad, constants, true) {
+				t.Errorf("number %d as %d was taken", i, v)
+			}
+		}
+	}
+	for n := range good {
+		if opens(good[:n], constants, true) {
+			t.Errorf("%d of %d numbers were taken", n, len(good))
+		}
+	}
+	if opens(good, constants[:3], true) || opens(append(slices.Clone(good), 0), constants, true) {
+		t.Error("lists that are too short or too long were taken")
+	}
+}
+
+// TestCustomOpIsLaidOutAsTheHeaderHasIt compares the members of our copy of
+// OrtCustomOp with the header that comes with the Go binding.
+func TestCustomOpIsLaidOutAsTheHeaderHasIt(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/yalue/onnxruntime_go").Output()
+	if err != nil {
+		t.Skipf("needs the go command: %v", err)
+	}
+	members := func(path, from, to string) (names []string) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, body, _ := strings.Cut(string(text), from)
+		body, _, _ = strings.Cut(body, to)
+		body = regexp.MustCompile(`//[^\n]*`).ReplaceAllString(body, "")
+		for _, m := range regexp.MustCompile(`\(\s*(?:ORT_API_CALL)?\s*\*\s*(\w+)\s*\)\s*\(`).FindAllStringSubmatch(body, -1) {
+			names = append(names, m[1])
+		}
+		return names
+	}
+	ours := members("rows_op.c", "typedef struct custom_op {", "} custom_op;")
+	theirs := members(filepath.Join(strings.TrimSpace(string(out)), "onnxruntime_c_api.h"), "\nstruct OrtCustomOp {", "\n};")
+	if len(ours) != 25 || fmt.Sprint(ours) != fmt.Sprint(theirs) {
+		t.Errorf("ours  %v\ntheirs %v", ours, theirs)
+	}
+}

@@ -1,0 +1,213 @@
+package passes
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/relevit/relevit/onnx"
+	"github.com/relevit/relevit/onnx/ort"
+	"github.com/relevit/relevit/onnx/ort/orttest"
+	"github.com/relevit/relevit/onnx/ref"
+)
+
+// rowGraph draws a graph of what programs compute, with a Softmax here and there,
+// around which no group may close.
+func rowGraph(t testing.TB, seed uint64) (*onnx.Graph, map[string]*ref.Array) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 7))
+	g := onnx.NewGraph("rows")
+	b := onnx.NewBuilder(g)
+	shapes := []onnx.Shape{onnx.ShapeOf(2, 5, 16), onnx.ShapeOf(6, 37), onnx.ShapeOf(3, 1, 2, 64), onnx.ShapeOf(1100), onnx.ShapeOf(400, 100)}
+	shape := shapes[rng.IntN(len(shapes))]
+	last := len(shape) - 1
+	each := shape.Clone()
+	each[last] = onnx.D(1)
+	feed := map[string]*ref.Array{}
+	input := func(name string, s onnx.Shape) *onnx.Value {
+		values := make([]float64, s.Count().N)
+		for i := range values {
+			values[i] = float64(float32(rng.NormFloat64()))
+		}
+		v := g.AddInput(name, onnx.Float, s)
+		var dims []int
+		for _, d := range s {
+			dims = append(dims, int(d.N))
+		}
+		feed[v.Name] = ref.Floats(values, dims...).As(onnx.Float)
+		return v
+	}
+	full := []*onnx.Value{input("x", shape), input("y", shape)}
+	single := []*onnx.Value{input("each", each)}
+	others := []*onnx.Value{input("shared", shape[last:]), input("scalar", onnx.Shape{}), b.Const(onnx.FloatTensor([]float32{0.75}))}
+	pick := func(lists ...[]*onnx.Value) *onnx.Value {
+		all := slices.Concat(lists...)
+		return all[rng.IntN(len(all))]
+	}
+	limited := func(v *onnx.Value, low, high float32) *onnx.Value {
+		return b.Op("Clip", nil, v, b.Scalar(float64(low), v), b.Scalar(float64(high), v))
+	}
+	for range 4 + rng.IntN(20) {
+		x := pick(full, single)
+		var v *onnx.Value
+		switch op := []string{"Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Erf", "HardSigmoid", "Clip", "ReduceMean", "ReduceSum", "Softmax"}[rng.IntN(13)]; op {
+		case "Add", "Sub", "Mul":
+			y := pick(full, single, others)
+			if !y.Shape.Same(shape) && x.Shape.Same(each) {
+				y = pick(single)
+			}
+			if rng.IntN(2) == 0 {
+				x, y = y, x
+			}
+			v = limited(b.Op(op, nil, x, y), -4, 4)
+		case "Div":
+			v = b.Div(x, limited(pick(single), 0.5, 2))
+		case "Sqrt":
+			v = b.Op(op, nil, limited(x, 0.1, 3))
+		case "Exp":
+			v = b.Op(op, nil, limited(x, -3, 1))
+		case "Clip":
+			v = b.Op(op, nil, x, b.Scalar(-0.5, x))
+		case "HardSigmoid":
+			v = b.Op(op, []onnx.Attr{{Name: "alpha", Value: float32(0.3)}, {Name: "beta", Value: float32(0.6)}}, x)
+		case "ReduceMean", "ReduceSum":
+			if v = b.Reduce(op, pick(full), true, int64(last)); op == "ReduceSum" {
+				v = b.Mul(v, b.Scalar(0.01, v))
+			}
+		case "Softmax":
+			v = b.Op(op, []onnx.Attr{{Name: "axis", Value: int64(-1)}}, pick(full))
+		default:
+			v = b.Op(op, nil, x)
+		}
+		if v.Shape.Same(each) {
+			single = append(single, v)
+		} else {
+			full = append(full, v)
+		}
+	}
+	made := slices.DeleteFunc(slices.Concat(full, single), func(v *onnx.Value) bool { return v.Node == nil })
+	for i, v := range made {
+		if slices.Contains(made[:i], v) { // the builder gave one twice
+			continue
+		}
+		if i == len(made)-1 || rng.IntN(4) == 0 {
+			g.Outputs = append(g.Outputs, v)
+		}
+	}
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return g, feed
+}
+
+// TestRowsComputeWhatTheirNodesDo compares random graphs, gathered and run by ONNX
+// Runtime, with package ref's run of the nodes in float64. Values are at most 4 or
+// so; some twenty nodes one behind the other round each, and none does more than
+// double an error.
+func TestRowsComputeWhatTheirNodesDo(t *testing.T) {
+	orttest.Need(t)
+	programs, gathered, worst, count := 0, 0, 0.0, seeds(300)
+	for seed := range count {
+		g, feed := rowGraph(t, seed)
+		want, err := ref.Eval(g, feed, g.Outputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, _ := g.Clone()
+		if err := FuseRows(rows); err != nil {
+			t.Fatalf("seed %d: %v\n%v", seed, err, g)
+		}
+		for _, n := range rows.Nodes {
+			if n.Op == RowsOp {
+				programs++
+			}
+		}
+		gathered += len(g.Nodes) - len(rows.Nodes)
+		got := runRows(t, rows, feed)
+		for i, v := range g.Outputs {
+			for j, x := range want[i].F {
+				e := math.Abs(got[v.Name].F[j]-x) / (1 + math.Abs(x))
+				if worst = max(worst, e); !(e <= 5e-6) {
+					t.Fatalf("seed %d: %v: element %d is %v, expected %v\n%v\nafter %v", seed, v, j, got[v.Name].F[j], x, g, rows)
+				}
+			}
+		}
+	}
+	t.Logf("at most %.2g off", worst)
+	if programs < int(count) || gathered < 3*int(count) {
+		t.Errorf("%d programs made of %d nodes: this test shows little", programs, gathered)
+	}
+}
+
+// runRows runs a graph that may have programs.
+func runRows(t *testing.T, g *onnx.Graph, feed map[string]*ref.Array) map[string]*ref.Array {
+	t.Helper()
+	m := &onnx.Model{IRVersion: 10, Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: g}
+	data, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ort.NewSession(data, ort.Options{Rows: true, Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	in := map[string]*ort.Buffer{}
+	for name, x := range given(g, feed) {
+		values := make([]float32, len(x.F))
+		for i, v := range x.F {
+			values[i] = float32(v)
+		}
+		var shape []int64
+		for _, d := range x.Shape {
+			shape = append(shape, int64(d))
+		}
+		if in[name], err = ort.BufferOf(values, shape...); err != nil {
+			t.Fatal(err)
+		}
+		defer in[name].Close()
+	}
+	results, err := s.Call(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]*ref.Array{}
+	for name, b := range results {
+		var shape []int
+		for _, d := range b.Shape() {
+			shape = append(shape, int(d))
+		}
+		var values []float64
+		for _, v := range b.Float32s() {
+			values = append(values, float64(v))
+		}
+		out[name] = ref.Floats(values, shape...).As(onnx.Float)
+		b.Close()
+	}
+	return out
+}
+
+// TestRowsLeaveFactorsOfProductsToTheRuntime keeps what ONNX Runtime multiplies
+// within a product, and what is too short or lies across rows.
+func TestRowsLeaveFactorsOfProductsToTheRuntime(t *testing.T) {
+	g := onnx.NewGraph("left")
+	b := onnx.NewBuilder(g)
+	x, w := g.AddInput("x", onnx.Float, onnx.ShapeOf(4, 32)), g.AddInput("w", onnx.Float, onnx.ShapeOf(32, 32))
+	column := g.AddInput("column", onnx.Float, onnx.ShapeOf(3, 1, 32))
+	short := g.AddInput("short", onnx.Float, onnx.ShapeOf(4, 8))
+	scaled := b.Mul(x, b.Scalar(0.125, x))
+	across := b.Add(b.Add(b.Reshape(x, onnx.ShapeOf(1, 4, 32)), column), column)
+	g.Outputs = []*onnx.Value{b.Mul(b.MatMul(scaled, w), b.Scalar(2, x)), across, b.Neg(b.Neg(short)), b.Op("Exp", nil, x)}
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	before := fmt.Sprint(g)
+	if err := FuseRows(g); err != nil {
+		t.Fatal(err)
+	}
+	if after := fmt.Sprint(g); after != before {
+		t.Errorf("%s\nbecame %s", before, after)
+	}
+}
