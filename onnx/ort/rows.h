@@ -9,13 +9,15 @@
 
 #include "api.h"
 
-// Operators, in the order of passes.RowOps.
+// Operators, in the order of rowOps in package passes.
 enum {
 	ROW_ADD, ROW_SUB, ROW_MUL, ROW_DIV, ROW_NEG, ROW_SQRT, ROW_EXP, ROW_ERF,
 	ROW_HARD_SIGMOID, // min(max(x * p + q, 0), 1)
 	ROW_CLIP,         // to [p, q]
 	ROW_SUM,          // of a row
 	ROW_MEAN,
+	ROW_INVERSE_ROOT, // 1 / sqrt(x + p)
+	ROW_GELU,         // x (1 + erf(x / sqrt 2)) / 2
 	ROW_OPS
 };
 

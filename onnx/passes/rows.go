@@ -59,14 +59,14 @@ const (
 )
 
 // rowOps are the operators of programs, in the order of rows.h.
-var rowOps = []string{"Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Erf", "HardSigmoid", "Clip", "ReduceSum", "ReduceMean"}
+var rowOps = []string{"Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Erf", "HardSigmoid", "Clip", "ReduceSum", "ReduceMean", "1/Sqrt", "Gelu"}
 
 func reduces(n *onnx.Node) bool { return n.Op == "ReduceSum" || n.Op == "ReduceMean" }
 
 // rowsOf returns the shape whose rows a node works on, if it is one that programs
 // compute. A node of one element a row has no shape of its own.
 func (r *grouping) rowsOf(n *onnx.Node) (onnx.Shape, bool) {
-	if n.Domain != "" || !slices.Contains(rowOps, n.Op) || len(n.Outputs) != 1 {
+	if n.Domain != "" || !slices.Contains(rowOps, n.Op) && n.Op != "LayerNormalization" || len(n.Outputs) != 1 && n.Op != "LayerNormalization" {
 		return nil, false
 	}
 	out, x := n.Outputs[0], n.Inputs[0]
@@ -79,7 +79,8 @@ func (r *grouping) rowsOf(n *onnx.Node) (onnx.Shape, bool) {
 		if shape = x.Shape; len(x.Shape) != len(out.Shape) || !overLast(n) {
 			return nil, false
 		}
-	case n.Op == "Clip" && !limits(n), r.scalesProduct(n):
+	case n.Op == "Clip" && !limits(n), n.Op == "Gelu" && n.Attr("approximate") != nil && n.Attr("approximate") != "none",
+		n.Op == "LayerNormalization" && !normalisesRows(n), r.scalesProduct(n):
 		return nil, false
 	case shape[len(shape)-1].N == 1:
 		return nil, true
@@ -101,7 +102,7 @@ func (r *grouping) rowsOf(n *onnx.Node) (onnx.Shape, bool) {
 // operands are the inputs that a program reads.
 func operands(n *onnx.Node) []*onnx.Value {
 	switch n.Op {
-	case "Add", "Sub", "Mul", "Div":
+	case "Add", "Sub", "Mul", "Div", "LayerNormalization":
 		return n.Inputs
 	}
 	return n.Inputs[:1]
@@ -112,6 +113,22 @@ func overLast(n *onnx.Node) bool {
 	axes, ok := constInts(n.In(1))
 	rank := int64(len(n.Inputs[0].Shape))
 	return ok && n.Int("keepdims", 1) == 1 && len(axes) == 1 && (axes[0] == -1 || axes[0] == rank-1) && rank > 0
+}
+
+// normalisesRows reports whether a LayerNormalization normalises its last axis, and
+// has a scale and a bias, for each element of a row one.
+func normalisesRows(n *onnx.Node) bool {
+	rank := int64(len(n.Inputs[0].Shape))
+	axis := n.Int("axis", -1)
+	if axis != -1 && axis != rank-1 || len(n.Inputs) != 3 || n.Inputs[2] == nil || n.Int("stash_type", 1) != 1 {
+		return false
+	}
+	for _, v := range n.Inputs[1:] {
+		if p, ok := lies(v, n.Inputs[0].Shape); !ok || p != sharedRow {
+			return false
+		}
+	}
+	return true
 }
 
 // limits reports whether the limits of a Clip are numbers.
@@ -182,7 +199,7 @@ func (r *grouping) place(i int, shape onnx.Shape) {
 	n := r.g.Nodes[i]
 	var into *group
 	for _, v := range operands(n) {
-		if v.Node == nil || v.Node.Domain != "" {
+		if v.Node == nil {
 			continue
 		}
 		from := r.of[r.at[v.Node]]

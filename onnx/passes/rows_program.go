@@ -16,7 +16,7 @@ func (r *grouping) rewrite() error {
 	inserted := map[int]*onnx.Node{} // by the position of a group's last node
 	gone := map[int]bool{}
 	for i, own := range r.of {
-		if own == nil || own.last != i || len(own.nodes) < 2 {
+		if own == nil || own.last != i || len(own.nodes) < 2 && r.g.Nodes[i].Op != "Gelu" {
 			continue
 		}
 		n, ok := r.program(own, kept)
@@ -55,7 +55,7 @@ func (r *grouping) program(own *group, kept map[*onnx.Value]bool) (_ *onnx.Node,
 	p.flat = int64(1)
 	for _, i := range own.nodes {
 		n := r.g.Nodes[i]
-		if reduces(n) || n.Outputs[0].Shape[len(n.Outputs[0].Shape)-1].N != last {
+		if reduces(n) || n.Op == "LayerNormalization" || n.Outputs[0].Shape[len(n.Outputs[0].Shape)-1].N != last {
 			p.flat = 0
 		}
 		for _, v := range operands(n) {
@@ -68,11 +68,12 @@ func (r *grouping) program(own *group, kept map[*onnx.Value]bool) (_ *onnx.Node,
 				p.inputs, p.kinds = append(p.inputs, v), append(p.kinds, int64(how))
 			}
 		}
-		out := n.Outputs[0]
-		outside := slices.ContainsFunc(r.uses[out], func(u *onnx.Node) bool { return !inside[u] })
-		if outside || kept[out] {
-			p.outputs = append(p.outputs, out)
-			p.left[out]++
+		for _, out := range n.Outputs {
+			outside := slices.ContainsFunc(r.uses[out], func(u *onnx.Node) bool { return !inside[u] })
+			if out != nil && (outside || kept[out]) {
+				p.outputs = append(p.outputs, out)
+				p.left[out]++
+			}
 		}
 	}
 	if len(p.inputs) == 0 || len(p.inputs) > mostInputs || len(p.outputs) == 0 {
@@ -142,6 +143,10 @@ func (p *rowProgram) slot(v *onnx.Value) int64 {
 // once the node's result has one: a node of two operands may read both still.
 func (p *rowProgram) step(n *onnx.Node) {
 	in := operands(n)
+	if n.Op == "LayerNormalization" {
+		p.normalise(n, p.slot(in[0]), p.slot(in[1]), p.slot(in[2]))
+		return
+	}
 	a := p.slot(in[0])
 	b := a
 	if len(in) > 1 {
@@ -152,7 +157,7 @@ func (p *rowProgram) step(n *onnx.Node) {
 	for _, v := range in {
 		p.release(v, alone)
 	}
-	p.slots[out] = p.take(alone)
+	to := p.take(alone)
 	for _, v := range in {
 		p.release(v, !alone)
 	}
@@ -163,12 +168,45 @@ func (p *rowProgram) step(n *onnx.Node) {
 	case "Clip":
 		x, y = limit(n.In(1), -1), limit(n.In(2), 1)
 	}
-	p.steps = append(p.steps, [4]int64{int64(slices.Index(rowOps, n.Op)), p.slots[out], a, b})
-	p.constants = append(p.constants, x, y)
-	if p.left[out] == 0 { // read by nobody: its slot is free at once
-		p.left[out] = 1
-		p.release(out, alone)
+	p.emit(n.Op, to, a, b, x, y)
+	p.give(out, to)
+}
+
+// normalise writes a LayerNormalization of x with scale and bias as its definition
+// has it: the variance is the mean of squares of what the mean leaves.
+func (p *rowProgram) normalise(n *onnx.Node, x, scale, bias int64) {
+	mean, inverse, left, square := p.take(true), p.take(true), p.take(false), p.take(false)
+	p.emit("ReduceMean", mean, x, x, 0, 0)
+	p.emit("Sub", left, x, mean, 0, 0)
+	p.emit("Mul", square, left, left, 0, 0)
+	p.emit("ReduceMean", inverse, square, square, 0, 0)
+	p.emit("1/Sqrt", inverse, inverse, inverse, n.Float("epsilon", 1e-5), 0)
+	p.emit("Mul", left, left, inverse, 0, 0)
+	p.emit("Mul", left, left, scale, 0, 0)
+	p.emit("Add", left, left, bias, 0, 0)
+	p.free(square)
+	p.release(n.Inputs[0], false)
+	for i, slot := range []int64{left, mean, inverse} {
+		if out := n.Out(i); out != nil {
+			p.give(out, slot)
+		} else {
+			p.free(slot)
+		}
 	}
+}
+
+func (p *rowProgram) emit(op string, to, a, b int64, x, y float32) {
+	p.steps = append(p.steps, [4]int64{int64(slices.Index(rowOps, op)), to, a, b})
+	p.constants = append(p.constants, x, y)
+}
+
+// give says where a value is; of one that nobody reads the slot is free at once.
+func (p *rowProgram) give(v *onnx.Value, slot int64) {
+	if p.left[v] == 0 {
+		p.free(slot)
+		return
+	}
+	p.slots[v] = slot
 }
 
 // take gives a free slot of a kind.
@@ -193,13 +231,16 @@ func (p *rowProgram) release(v *onnx.Value, alone bool) {
 	if !ok || (s >= aloneMark) != alone {
 		return
 	}
-	if p.left[v]--; p.left[v] > 0 {
-		return
+	if p.left[v]--; p.left[v] == 0 {
+		p.free(s)
 	}
-	if alone {
-		p.freeAlone = append(p.freeAlone, s)
+}
+
+func (p *rowProgram) free(slot int64) {
+	if slot >= aloneMark {
+		p.freeAlone = append(p.freeAlone, slot)
 	} else {
-		p.freeFull = append(p.freeFull, s)
+		p.freeFull = append(p.freeFull, slot)
 	}
 }
 

@@ -52,7 +52,7 @@ func rowGraph(t testing.TB, seed uint64) (*onnx.Graph, map[string]*ref.Array) {
 	for range 4 + rng.IntN(20) {
 		x := pick(full, single)
 		var v *onnx.Value
-		switch op := []string{"Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Erf", "HardSigmoid", "Clip", "ReduceMean", "ReduceSum", "Softmax"}[rng.IntN(13)]; op {
+		switch op := []string{"Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Erf", "HardSigmoid", "Clip", "ReduceMean", "ReduceSum", "Softmax", "Gelu", "LayerNormalization"}[rng.IntN(15)]; op {
 		case "Add", "Sub", "Mul":
 			y := pick(full, single, others)
 			if !y.Shape.Same(shape) && x.Shape.Same(each) {
@@ -76,6 +76,10 @@ func rowGraph(t testing.TB, seed uint64) (*onnx.Graph, map[string]*ref.Array) {
 			if v = b.Reduce(op, pick(full), true, int64(last)); op == "ReduceSum" {
 				v = b.Mul(v, b.Scalar(0.01, v))
 			}
+		case "LayerNormalization":
+			out := b.Ops(op, 3, []onnx.Attr{{Name: "axis", Value: int64(-1)}, {Name: "epsilon", Value: float32(1e-3)}}, pick(full), others[0], others[0])
+			v = limited(out[0], -4, 4)
+			single = append(single, limited(out[1], -4, 4), limited(out[2], -4, 4))
 		case "Softmax":
 			v = b.Op(op, []onnx.Attr{{Name: "axis", Value: int64(-1)}}, pick(full))
 		default:
@@ -89,10 +93,7 @@ func rowGraph(t testing.TB, seed uint64) (*onnx.Graph, map[string]*ref.Array) {
 	}
 	made := slices.DeleteFunc(slices.Concat(full, single), func(v *onnx.Value) bool { return v.Node == nil })
 	for i, v := range made {
-		if slices.Contains(made[:i], v) { // the builder gave one twice
-			continue
-		}
-		if i == len(made)-1 || rng.IntN(4) == 0 {
+		if !slices.Contains(g.Outputs, v) && (i == len(made)-1 || rng.IntN(4) == 0) { // the builder may give one twice
 			g.Outputs = append(g.Outputs, v)
 		}
 	}
