@@ -86,7 +86,7 @@ func (o GraphOptions) encodeFor(g *onnx.Graph, opt *ort.Options) ([]byte, error)
 	}
 	if opt.Rows = o.has(rows) && !on.CUDA(); opt.Rows {
 		g, _ = g.Clone()
-		if err := passes.FuseRows(g); err != nil {
+		if err := passes.FuseRows(g, o.Lean); err != nil {
 			return nil, fmt.Errorf("gathering rows of the %s graph: %w", g.Name, err)
 		}
 	}

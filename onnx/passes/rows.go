@@ -19,9 +19,11 @@ const (
 // graph is then for our own sessions alone (ort.Options.Rows).
 //
 // A group grows from a node to those that read it, as long as all of its values
-// have the same rows and no way leads out of the group and back into it.
-func FuseRows(g *onnx.Graph) error {
-	r := &grouping{g: g, uses: g.Uses(), at: map[*onnx.Node]int{}, of: make([]*group, len(g.Nodes)), seen: make([]int, len(g.Nodes))}
+// have the same rows and no way leads out of the group and back into it. One that
+// only reads the same as others joins them too, unless repeats says that some nodes
+// are to compute again, later, what others did (see Recompute).
+func FuseRows(g *onnx.Graph, repeats bool) error {
+	r := &grouping{g: g, repeats: repeats, uses: g.Uses(), at: map[*onnx.Node]int{}, of: make([]*group, len(g.Nodes)), seen: make([]int, len(g.Nodes))}
 	for i, n := range g.Nodes {
 		r.at[n] = i
 	}
@@ -41,6 +43,8 @@ type grouping struct {
 	of   []*group           // by position; nil outside of groups
 	seen []int              // by position, the walk that saw it last
 	walk int
+
+	repeats bool
 }
 
 // group is nodes to be computed together.
@@ -68,6 +72,9 @@ func reduces(n *onnx.Node) bool { return n.Op == "ReduceSum" || n.Op == "ReduceM
 func (r *grouping) rowsOf(n *onnx.Node) (onnx.Shape, bool) {
 	if n.Domain != "" || !slices.Contains(rowOps, n.Op) && n.Op != "LayerNormalization" || len(n.Outputs) != 1 && n.Op != "LayerNormalization" {
 		return nil, false
+	}
+	if r.repeats && (n.Op == "LayerNormalization" || n.Op == "Gelu") {
+		return nil, false // gathered, they cost 120 MB of ViT-B's lean step
 	}
 	out, x := n.Outputs[0], n.Inputs[0]
 	if out.Type != onnx.Float || x.Type != onnx.Float || !out.Shape.Known() || !x.Shape.Known() || len(out.Shape) == 0 {
@@ -228,7 +235,7 @@ func (r *grouping) place(i int, shape onnx.Shape) {
 		return
 	}
 	alone := &group{shape: shape, nodes: []int{i}, first: i, last: i}
-	if beside := r.sibling(alone); beside != nil {
+	if beside := r.sibling(alone); beside != nil && !r.repeats {
 		r.of[i], beside.nodes, beside.last = beside, append(beside.nodes, i), i
 		return
 	}

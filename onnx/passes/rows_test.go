@@ -117,7 +117,7 @@ func TestRowsComputeWhatTheirNodesDo(t *testing.T) {
 			t.Fatal(err)
 		}
 		rows, _ := g.Clone()
-		if err := FuseRows(rows); err != nil {
+		if err := FuseRows(rows, seed%2 == 0); err != nil {
 			t.Fatalf("seed %d: %v\n%v", seed, err, g)
 		}
 		for _, n := range rows.Nodes {
@@ -205,7 +205,7 @@ func TestRowsLeaveFactorsOfProductsToTheRuntime(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := fmt.Sprint(g)
-	if err := FuseRows(g); err != nil {
+	if err := FuseRows(g, false); err != nil {
 		t.Fatal(err)
 	}
 	if after := fmt.Sprint(g); after != before {
