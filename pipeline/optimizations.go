@@ -32,7 +32,7 @@ type optimization struct {
 // anything is derived from it, and of each graph that is cut out in the end.
 var (
 	lowering  = []optimization{{"linear", passes.Linear}, {"patchify", passes.Patchify}, {"tidy", passes.Tidy}, {"reassociate", passes.Reassociate}}
-	finishing = []optimization{{"broadcast", passes.Broadcast}, {"order", passes.Order}}
+	finishing = []optimization{{"broadcast", passes.Broadcast}, {"means", passes.Means}, {"order", passes.Order}}
 )
 
 // Optimizations that aren't passes of a whole graph.

@@ -17,7 +17,6 @@ enum {
 	ROW_SUM,          // of a row
 	ROW_MEAN,
 	ROW_INVERSE_ROOT, // 1 / sqrt(x + p)
-	ROW_GELU,         // x (1 + erf(x / sqrt 2)) / 2
 	ROW_OPS
 };
 

@@ -124,7 +124,6 @@ INLINE void step(const row_step *c, float *to, size_t n, const float *a, int wid
 	case ROW_HARD_SIGMOID: EACH(largest(least(x * splat(c->p) + splat(c->q), splat(1)), splat(0))); break;
 	case ROW_CLIP: EACH(least(largest(x, splat(c->p)), splat(c->q))); break;
 	case ROW_INVERSE_ROOT: EACH(({ x += splat(c->p); root(&x); splat(1) / x; })); break;
-	case ROW_GELU: EACH(x * (splat(0.5f) * error(x * splat(0.70710678f)) + splat(0.5f))); break;
 	case ROW_SUM: *to = sum(a, length); break;
 	case ROW_MEAN: *to = sum(a, length) / (float)length; break;
 	}

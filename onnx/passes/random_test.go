@@ -25,6 +25,7 @@ var rewritings = []struct {
 	{"Narrow", inPlace(Fold, narrowAll)},
 	{"Reassociate", inPlace(Fold, Linear, Reassociate)},
 	{"Broadcast", inPlace(Broadcast)},
+	{"Means", inPlace(Means)},
 	{"ToFloat32", inPlace(ToFloat32)},
 	{"all", inPlace(Fold, Fuse, narrowAll, Linear, Patchify, Tidy, Reassociate, Broadcast)},
 	{"Prepare", func(g *onnx.Graph) (*onnx.Graph, error) {

@@ -63,7 +63,7 @@ const (
 )
 
 // rowOps are the operators of programs, in the order of rows.h.
-var rowOps = []string{"Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Erf", "HardSigmoid", "Clip", "ReduceSum", "ReduceMean", "1/Sqrt", "Gelu"}
+var rowOps = []string{"Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Erf", "HardSigmoid", "Clip", "ReduceSum", "ReduceMean", "1/Sqrt"}
 
 func reduces(n *onnx.Node) bool { return n.Op == "ReduceSum" || n.Op == "ReduceMean" }
 
@@ -73,7 +73,7 @@ func (r *grouping) rowsOf(n *onnx.Node) (onnx.Shape, bool) {
 	if n.Domain != "" || !slices.Contains(rowOps, n.Op) && n.Op != "LayerNormalization" || len(n.Outputs) != 1 && n.Op != "LayerNormalization" {
 		return nil, false
 	}
-	if r.repeats && (n.Op == "LayerNormalization" || n.Op == "Gelu") {
+	if r.repeats && n.Op == "LayerNormalization" {
 		return nil, false // gathered, they cost 120 MB of ViT-B's lean step
 	}
 	out, x := n.Outputs[0], n.Inputs[0]
@@ -86,8 +86,7 @@ func (r *grouping) rowsOf(n *onnx.Node) (onnx.Shape, bool) {
 		if shape = x.Shape; len(x.Shape) != len(out.Shape) || !overLast(n) {
 			return nil, false
 		}
-	case n.Op == "Clip" && !limits(n), n.Op == "Gelu" && n.Attr("approximate") != nil && n.Attr("approximate") != "none",
-		n.Op == "LayerNormalization" && !normalisesRows(n), r.scalesProduct(n):
+	case n.Op == "Clip" && !limits(n), n.Op == "LayerNormalization" && !normalisesRows(n), r.scalesProduct(n):
 		return nil, false
 	case shape[len(shape)-1].N == 1:
 		return nil, true

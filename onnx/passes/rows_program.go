@@ -16,7 +16,7 @@ func (r *grouping) rewrite() error {
 	inserted := map[int]*onnx.Node{} // by the position of a group's last node
 	gone := map[int]bool{}
 	for i, own := range r.of {
-		if own == nil || own.last != i || len(own.nodes) < 2 && r.g.Nodes[i].Op != "Gelu" {
+		if own == nil || own.last != i || len(own.nodes) < 2 {
 			continue
 		}
 		n, ok := r.program(own, kept)
