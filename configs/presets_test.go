@@ -62,7 +62,7 @@ func TestPresetsHoldThePublishedHyperparameters(t *testing.T) {
 		common.Preprocess.Mean, common.Preprocess.Std = nil, nil
 		wantCommon := Config{
 			Mode: "first-order", Method: "relevance", LambdaForeground: 0.3, Confidence: "own-argmax",
-			LRSchedule: LRSchedule{Factor: 0.85, Every: 2}, WeightDecay: 1e-4, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8, Precision: "fp32",
+			LRSchedule: LRSchedule{Factor: 0.85, Every: 2}, WeightDecay: 1e-4, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8, Precision: "fp32", CUDAGraphs: true,
 			Find: Find{Attention: []string{}, PrefixTokens: -1}, Freeze: []string{}, Protocol: "standard", Preprocess: Preprocess{Interpolation: "bilinear", CropPct: 0.875},
 			Data: Data{Layout: "folders", Labels: "auto", MaskEncoding: "auto", Classes: 500, Samples: 3,
 				Validation: Validation{Split: "classes", Fraction: 0.5, Samples: 1}},
