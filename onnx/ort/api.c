@@ -50,13 +50,6 @@ enum position {
 	TensorTypeAndShape_HasShape = 390,
 };
 
-#define FN(name, result, ...) ((result(*)(__VA_ARGS__))((void *const *)api)[name])
-#define TRY(call) \
-	do { \
-		status_t s_ = (call); \
-		if (s_) return s_; \
-	} while (0)
-
 typedef struct {
 	const void *(*get_api)(uint32_t);
 	const char *(*version)(void);

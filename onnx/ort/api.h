@@ -13,6 +13,14 @@
 // A failed call returns a status, which status_text reads and releases.
 typedef void *status_t;
 
+// FN is the function at a position of the table api, and TRY passes a failure on.
+#define FN(name, result, ...) ((result(*)(__VA_ARGS__))((void *const *)api)[name])
+#define TRY(call) \
+	do { \
+		status_t s_ = (call); \
+		if (s_) return s_; \
+	} while (0)
+
 typedef struct {
 	char *name;
 	bool is_tensor, has_shape;

@@ -48,13 +48,6 @@ enum position {
 	KernelContext_ParallelFor = 274,
 };
 
-#define FN(name, result, ...) ((result(*)(__VA_ARGS__))((void *const *)api)[name])
-#define TRY(call) \
-	do { \
-		status_t s_ = (call); \
-		if (s_) return s_; \
-	} while (0)
-
 typedef struct {
 	const void *api;
 	row_program *program;
