@@ -7,8 +7,7 @@ import "github.com/relevit/relevit/onnx"
 //
 //	ReduceMean(x (B,H,...), axis 1) = (1/H ... 1/H) Reshape(x, (B,H,R))
 //
-// ONNX Runtime's ReduceMean strides through memory there, and takes three times as
-// long.
+// ONNX Runtime's ReduceMean strides through memory there, and takes twice as long.
 func Means(g *onnx.Graph) error {
 	err := rewrite(g, func(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
 		if n.Domain != "" || n.Op != "ReduceMean" {

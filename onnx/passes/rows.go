@@ -13,8 +13,8 @@ const (
 	RowsOp     = "Rows"
 )
 
-// FuseRows gathers nodes that compute element by element, and sums and means along the
-// last axis, into nodes which do all of it row by row: what ONNX Runtime would
+// FuseRows gathers nodes that compute element by element, and sums, means and
+// LayerNormalizations along the last axis, into nodes which do all of it row by row: what ONNX Runtime would
 // write to memory and read again for each node stays in the processor's cache. The
 // graph is then for our own sessions alone (ort.Options.Rows).
 //
@@ -54,12 +54,15 @@ type group struct {
 	first, last int
 }
 
-// fewest and most bound what is worth a program, and what a program may hold.
+// What is worth a program, and what one may hold: rows_read has the same limits or
+// wider ones.
 const (
 	shortestRow = 16
 	longestRow  = 4096
 	mostSteps   = 64
 	mostInputs  = 32
+	mostOutputs = 64
+	mostAxes    = 8
 )
 
 // rowOps are the operators of programs, in the order of rows.h.
@@ -77,7 +80,7 @@ func (r *grouping) rowsOf(n *onnx.Node) (onnx.Shape, bool) {
 		return nil, false // gathered, they cost 120 MB of ViT-B's lean step
 	}
 	out, x := n.Outputs[0], n.Inputs[0]
-	if out.Type != onnx.Float || x.Type != onnx.Float || !out.Shape.Known() || !x.Shape.Known() || len(out.Shape) == 0 {
+	if out.Type != onnx.Float || x.Type != onnx.Float || !out.Shape.Known() || !x.Shape.Known() || len(out.Shape) == 0 || len(out.Shape) > mostAxes {
 		return nil, false
 	}
 	shape := out.Shape

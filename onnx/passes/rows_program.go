@@ -76,7 +76,7 @@ func (r *grouping) program(own *group, kept map[*onnx.Value]bool) (_ *onnx.Node,
 			}
 		}
 	}
-	if len(p.inputs) == 0 || len(p.inputs) > mostInputs || len(p.outputs) == 0 {
+	if len(p.inputs) == 0 || len(p.inputs) > mostInputs || len(p.outputs) == 0 || len(p.outputs) > mostOutputs {
 		return nil, false
 	}
 	if slices.ContainsFunc(p.kinds, func(k int64) bool { return beside(k) == sharedRow || beside(k) == onePerRow }) {

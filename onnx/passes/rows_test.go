@@ -191,16 +191,17 @@ func runRows(t *testing.T, g *onnx.Graph, feed map[string]*ref.Array) map[string
 }
 
 // TestRowsLeaveFactorsOfProductsToTheRuntime keeps what ONNX Runtime multiplies
-// within a product, and what is too short or lies across rows.
+// within a product, and what is too short, has too many axes or lies across rows.
 func TestRowsLeaveFactorsOfProductsToTheRuntime(t *testing.T) {
 	g := onnx.NewGraph("left")
 	b := onnx.NewBuilder(g)
 	x, w := g.AddInput("x", onnx.Float, onnx.ShapeOf(4, 32)), g.AddInput("w", onnx.Float, onnx.ShapeOf(32, 32))
 	column := g.AddInput("column", onnx.Float, onnx.ShapeOf(3, 1, 32))
 	short := g.AddInput("short", onnx.Float, onnx.ShapeOf(4, 8))
+	deep := g.AddInput("deep", onnx.Float, onnx.ShapeOf(1, 1, 1, 1, 1, 1, 1, 2, 32))
 	scaled := b.Mul(x, b.Scalar(0.125, x))
 	across := b.Add(b.Add(b.Reshape(x, onnx.ShapeOf(1, 4, 32)), column), column)
-	g.Outputs = []*onnx.Value{b.Mul(b.MatMul(scaled, w), b.Scalar(2, x)), across, b.Neg(b.Neg(short)), b.Op("Exp", nil, x)}
+	g.Outputs = []*onnx.Value{b.Mul(b.MatMul(scaled, w), b.Scalar(2, x)), across, b.Neg(b.Neg(short)), b.Neg(b.Op("Exp", nil, deep)), b.Op("Exp", nil, x)}
 	if err := b.Err(); err != nil {
 		t.Fatal(err)
 	}
