@@ -76,6 +76,7 @@ load: runtime ## finetune 2,000 steps and evaluate 50,000 pictures, and see that
 
 bench-cuda: runtime-cuda ## print seconds and memory of a step on the GPU, beside PyTorch (minutes)
 	RELEVIT_RUNTIME=$$($(BIN) -q runtime install --cuda) go test -tags bench -run TestBenchCUDA -v -count 1 -timeout 120m ./pipeline
+	CUDA_LAUNCH_BLOCKING=1 RELEVIT_RUNTIME=$$($(BIN) -q runtime install --cuda) go test -tags bench -run TestProfileCUDA -v -count 1 -timeout 60m ./pipeline
 
 test-cuda: runtime-cuda ## run the tests that need a GPU
 	RELEVIT_RUNTIME=$$($(BIN) -q runtime install --cuda) go test -count 1 -v -run 'CUDA|GPU|Device|WhereverTheyLive|Replayed|Rounded|AStepMoves|GradientsThat|Apart' ./onnx/ort ./pipeline ./cmd/relevit
