@@ -17,7 +17,11 @@ import (
 // of that kind are parameters (see Parameters), and what an exporter wrote as
 // a constant, or a graph computes, is none.
 func Fold(g *onnx.Graph) error {
-	f := &folding{g: g, inputs: map[*onnx.Value]bool{}, outputs: map[*onnx.Value]bool{}, sizes: map[string]dimOf{}}
+	total := min(foldTotal, foldLeast+constants(g))
+	f := &folding{
+		g: g, inputs: map[*onnx.Value]bool{}, outputs: map[*onnx.Value]bool{}, sizes: map[string]dimOf{},
+		total: total, work: foldSteps * total,
+	}
 	for _, v := range g.Inputs {
 		f.inputs[v] = true
 		for axis, d := range v.Shape {
@@ -42,7 +46,7 @@ type folding struct {
 	outputs map[*onnx.Value]bool
 	sizes   map[string]dimOf // where a named size can be read
 
-	total, work int64 // spent of foldTotal and foldWork
+	total, work int64 // elements and steps that may still be spent
 }
 
 type dimOf struct {
@@ -54,8 +58,29 @@ type dimOf struct {
 const (
 	foldLimit = 1 << 19 // elements of a value
 	foldTotal = 1 << 21 // elements of all values
-	foldWork  = 1 << 26 // steps in all, roughly
+	foldLeast = 1 << 16 // of which a graph gets these and as many as its constants have
+	foldSteps = 32      // steps for each of these elements, roughly
 )
+
+// constants is how many elements a graph's initializers and Constant nodes
+// have, as far as limits of folding go.
+func constants(g *onnx.Graph) int64 {
+	sum := int64(0)
+	add := func(values []*onnx.Value) {
+		for _, v := range values {
+			if v != nil && v.Shape.Known() {
+				sum += min(max(v.Shape.Count().N, 0), foldTotal)
+			}
+		}
+	}
+	add(g.Inits)
+	for _, n := range g.Nodes {
+		if n.Op == "Constant" && n.Domain == "" {
+			add(n.Outputs)
+		}
+	}
+	return sum
+}
 
 func (f *folding) node(e *editor, n *onnx.Node) ([]*onnx.Value, error) {
 	if n.Domain != "" {
@@ -158,10 +183,10 @@ func (f *folding) afford(n *onnx.Node, in []*ref.Array) bool {
 	case "MaxPool", "AveragePool", "Resize":
 		work += out * all
 	}
-	if out > foldTotal-f.total || work > foldWork-f.work {
+	if out > f.total || work > f.work {
 		return false
 	}
-	f.total, f.work = f.total+out, f.work+work
+	f.total, f.work = f.total-out, f.work-work
 	return true
 }
 

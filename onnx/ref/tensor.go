@@ -44,11 +44,14 @@ func (a *Array) Tensor(t onnx.DType) (*onnx.Tensor, error) {
 	if err := a.check(); err != nil {
 		return nil, err
 	}
-	c, err := cast(a, t)
-	if err != nil {
-		return nil, err
+	c := a
+	if t != a.Type {
+		var err error
+		if c, err = cast(a, t); err != nil {
+			return nil, err
+		}
 	}
-	out := &onnx.Tensor{Type: t, Dims: make([]int64, len(a.Shape))}
+	out := &onnx.Tensor{Type: t, Dims: make([]int64, len(a.Shape)), Raw: make([]byte, 0, a.Count()*t.Size())}
 	for i, d := range a.Shape {
 		out.Dims[i] = int64(d)
 	}
