@@ -100,10 +100,11 @@ func (w *window) slide(d *decoder, most int) error {
 		return nil
 	}
 	w.base += int64(d.pos)
-	if cap(w.data) < most+most/4 {
-		w.data = make([]byte, most+most/4)
+	left := w.size - w.base
+	if size := min(int64(most+most/4), left); int64(len(w.data)) < size {
+		w.data = make([]byte, size)
 	}
-	d.data, d.pos = w.data[:min(int64(cap(w.data)), w.size-w.base)], 0
+	d.data, d.pos = w.data[:min(int64(len(w.data)), left)], 0
 	if _, err := w.r.ReadAt(d.data, w.base); err != nil && err != io.EOF {
 		return err
 	}
