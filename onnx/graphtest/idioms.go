@@ -15,6 +15,9 @@ func (d *drawing) idiom() {
 		d.op("Add", nil, d.op("MatMul", nil, x, w), d.leaf([]int{d.dims(w)[1]}))
 	case 1: // LayerNormalization
 		x := d.floats(2, 4)
+		if x.Node != nil && (x.Node.Op == "Cast" || x.Node.Op == "CastLike") { // ONNX Runtime fuses a Cast of integers too, and then refuses its own graph
+			x = d.op("Neg", nil, x)
+		}
 		s := d.dims(x)
 		last := []onnx.Attr{at("keepdims", 1)}
 		centred := d.op("Sub", nil, x, d.op("ReduceMean", last, x, d.ints(-1)))
