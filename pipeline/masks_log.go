@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -130,6 +131,7 @@ func (g *gridMask) mask() []bool {
 // maskLog is masks.jsonl, to which records are appended as masks appear.
 type maskLog struct {
 	dir  string
+	made bool // the folder, by this process
 	lock *folderLock
 
 	mu      sync.Mutex
@@ -140,6 +142,7 @@ type maskLog struct {
 // openMaskLog opens a folder of masks, and locks it: an empty one, or one that
 // was begun with the same settings, or, with force, any.
 func openMaskLog(dir string, s maskSettings, force bool) (*maskLog, error) {
+	_, missing := os.Lstat(dir)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("writing to %s: %w", dir, err)
 	}
@@ -151,7 +154,7 @@ func openMaskLog(dir string, s maskSettings, force bool) (*maskLog, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.release())
 	}
-	l.lock = lock
+	l.lock, l.made = lock, missing != nil
 	return l, nil
 }
 
@@ -350,5 +353,20 @@ func (l *maskLog) writeTable(sitters []sitter) error {
 	})
 }
 
-// Close closes masks.jsonl and lets other processes have the folder.
-func (l *maskLog) Close() error { return errors.Join(l.f.Close(), l.lock.release()) }
+// Close closes masks.jsonl and lets other processes have the folder. Where no mask
+// came to be it leaves no log, and no folder that it made.
+func (l *maskLog) Close() error {
+	err := l.f.Close()
+	entries, listing := os.ReadDir(l.dir)
+	empty := listing == nil && len(l.records) == 0 && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return e.Name() != maskLogName && e.Name() != lockName
+	})
+	if empty {
+		err = errors.Join(err, os.Remove(filepath.Join(l.dir, maskLogName)))
+	}
+	err = errors.Join(err, l.lock.release())
+	if empty && l.made {
+		os.Remove(l.dir) // unless another process has come
+	}
+	return err
+}

@@ -377,7 +377,7 @@ var usageFaults = []fault{
 	{name: "no such device", args: "--device cuda:99 finetune -c c.yaml -o run", code: noRuntime, says: "device cuda:99"},
 	{name: "no device for several methods", args: "--device cuda:99 explain -m model.onnx data/images/star/00005.png --method relevance,gradcam,legrad -o x", code: noRuntime, says: "device cuda:99"},
 	{name: "no device to evaluate on", args: "--device cuda:99 evaluate -m model.onnx --data data/images -o x.json", code: noRuntime, says: "device cuda:99"},
-	{name: "no device to make masks on", args: "--device cuda:99 masks -m model.onnx --images data/images -o x", code: noRuntime, says: "device cuda:99", leaves: true},
+	{name: "no device to make masks on", args: "--device cuda:99 masks -m model.onnx --images data/images -o x", code: noRuntime, says: "device cuda:99"},
 	{name: "no device to trace on", args: "--device cuda:99 trace -m model.onnx --inputs batch.safetensors -o x.safetensors", code: noRuntime, says: "device cuda:99"},
 	{name: "no such kind of device", args: "--device gpu finetune -c c.yaml -o run", code: usage, says: "gpu"},
 }
