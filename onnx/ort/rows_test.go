@@ -1,6 +1,9 @@
 package ort_test
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"os"
@@ -35,23 +38,66 @@ func rowsModel(t *testing.T, n int64, code []int64, constants []float32) []byte 
 	return data
 }
 
-// applyRow runs a program of one operator.
-func applyRow(t *testing.T, op string, p, q float32, x []float32) []float32 {
+// rowPaths run a program of one input and one output of the same size: on the path
+// that this processor goes, and on that which any can go.
+func rowPaths(t *testing.T) map[string]func(code []int64, constants, x []float32) []float32 {
 	t.Helper()
 	orttest.Need(t)
-	n := int64(len(x))
-	s := open(t, rowsModel(t, n, []int64{1, n, 1, 1, 1, 0, 1, 1, 3, rowOps[op], 1, 0, 0, 1}, []float32{p, q}), ort.Options{Rows: true, Threads: 1})
-	in, out := buffer(t, x, n), buffer(t, make([]float32, n), n)
-	bind(t, s, map[string]*ort.Buffer{"x": in, "y": out})
-	if err := s.Run(); err != nil {
-		t.Fatal(err)
+	program := rowsAnywhere(t)
+	return map[string]func(code []int64, constants, x []float32) []float32{
+		"here": func(code []int64, constants, x []float32) []float32 {
+			n := int64(len(x))
+			s := open(t, rowsModel(t, n, code, constants), ort.Options{Rows: true, Threads: 1})
+			in, out := buffer(t, x, n), buffer(t, make([]float32, n), n)
+			bind(t, s, map[string]*ort.Buffer{"x": in, "y": out})
+			if err := s.Run(); err != nil {
+				t.Fatal(err)
+			}
+			return out.Float32s()
+		},
+		"anywhere": func(code []int64, constants, x []float32) []float32 {
+			var in, out bytes.Buffer
+			for _, v := range []any{int64(len(code)), code, int64(len(constants)), constants, x} {
+				binary.Write(&in, binary.NativeEndian, v)
+			}
+			cmd := exec.Command(program)
+			cmd.Stdin, cmd.Stdout = &in, &out
+			if err := cmd.Run(); err != nil {
+				t.Fatal(err)
+			}
+			y := make([]float32, len(x))
+			if err := binary.Read(&out, binary.NativeEndian, y); err != nil {
+				t.Fatal(err)
+			}
+			return y
+		},
 	}
-	return out.Float32s()
+}
+
+// rowsAnywhere compiles the path for any processor.
+func rowsAnywhere(t *testing.T) string {
+	t.Helper()
+	cc := cmp.Or(os.Getenv("CC"), "cc")
+	if _, err := exec.LookPath(cc); err != nil {
+		t.Skipf("needs a C compiler: %v", err)
+	}
+	out := filepath.Join(t.TempDir(), "rows")
+	said, err := exec.Command(cc, "-O2", "-Wno-psabi", "-o", out, "testdata/rows_any.c", "rows.c", "rows_any.c", "rows_avx2.c", "-lm").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	return out
+}
+
+// oneStep is a program of one operator on n elements.
+func oneStep(op string, n int) []int64 {
+	return []int64{1, int64(n), 1, 1, 1, 0, 1, 1, 3, rowOps[op], 1, 0, 0, 1}
 }
 
 // TestFunctionsOfRowsAreRoundedWell compares exp and erf with float64's, in units of
 // the last place, where results are no subnormal numbers.
 func TestFunctionsOfRowsAreRoundedWell(t *testing.T) {
+	paths := rowPaths(t)
 	for _, f := range []struct {
 		name  string
 		want  func(float64) float64
@@ -66,23 +112,26 @@ func TestFunctionsOfRowsAreRoundedWell(t *testing.T) {
 			}
 			x = append(x, float32(v))
 		}
-		worst, at := 0.0, float32(0)
-		for i, got := range applyRow(t, f.name, 0, 0, x) {
-			want := f.want(float64(x[i]))
-			ulp := math.Abs(float64(math.Nextafter32(float32(want), 2e38)) - float64(float32(want)))
-			if e := math.Abs(float64(got)-want) / ulp; e > worst || math.IsNaN(e) {
-				worst, at = e, x[i]
+		for path, run := range paths {
+			worst, at := 0.0, float32(0)
+			for i, got := range run(oneStep(f.name, len(x)), make([]float32, 2), x) {
+				want := f.want(float64(x[i]))
+				ulp := math.Abs(float64(math.Nextafter32(float32(want), 2e38)) - float64(float32(want)))
+				if e := math.Abs(float64(got)-want) / ulp; e > worst || math.IsNaN(e) {
+					worst, at = e, x[i]
+				}
 			}
-		}
-		t.Logf("%s: %.2f ulp at %v", f.name, worst, at)
-		if !(worst <= f.ulps) {
-			t.Errorf("%s is off by %.2f ulp at %v, more than %v", f.name, worst, at, f.ulps)
+			t.Logf("%s %s: %.2f ulp at %v", f.name, path, worst, at)
+			if !(worst <= f.ulps) {
+				t.Errorf("%s %s is off by %.2f ulp at %v, more than %v", f.name, path, worst, at, f.ulps)
+			}
 		}
 	}
 }
 
 // TestFunctionsOfRowsKnowTheirEnds holds them where float32 ends.
 func TestFunctionsOfRowsKnowTheirEnds(t *testing.T) {
+	paths := rowPaths(t)
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	x := []float32{inf, 1e4, -1e4, 0, nan, -inf}
 	for _, f := range []struct {
@@ -95,12 +144,61 @@ func TestFunctionsOfRowsKnowTheirEnds(t *testing.T) {
 		{"Clip", -1, 2, []float32{2, 2, -1, 0, nan, -1}},
 		{"HardSigmoid", 0.2, 0.5, []float32{1, 1, 0, 0.5, nan, 0}},
 	} {
-		y := applyRow(t, f.name, f.p, f.q, x)
-		for i, got := range y {
-			if want := f.want[i]; !(got == want || math.Abs(float64(got-want)) < 2e-38 || got != got && want != want) {
-				t.Errorf("%s of %v: %v, expected %v", f.name, x, y, f.want)
-				break
+		for path, run := range paths {
+			y := run(oneStep(f.name, len(x)), []float32{f.p, f.q}, x)
+			for i, got := range y {
+				if want := f.want[i]; !(got == want || math.Abs(float64(got-want)) < 2e-38 || got != got && want != want) {
+					t.Errorf("%s of %v %s: %v, expected %v", f.name, x, path, y, f.want)
+					break
+				}
 			}
+		}
+	}
+}
+
+// TestRowsAreReducedAndSpread compares a program of all that goes along and across
+// rows with float64, within a float32 error of the largest number.
+func TestRowsAreReducedAndSpread(t *testing.T) {
+	const rows, length = 7, 37
+	code := []int64{rows, length, 0, 1, 2, 2, 9, 1, 3,
+		11, 3, 0, 0, // mean
+		1, 1, 0, 3, // less it
+		2, 2, 1, 1, // squared
+		10, 4, 2, 0, // sum
+		12, 4, 4, 4, // 1/sqrt(sum + epsilon)
+		2, 1, 1, 4, // scaled
+		0, 2, 1, 0, // plus x
+		4, 2, 2, 2, // negative
+		3, 2, 2, 4, // by the scale
+		2}
+	constants := make([]float32, 18)
+	constants[8] = 0.25
+	x := make([]float32, rows*length)
+	for i := range x {
+		x[i] = float32(math.Sin(float64(i*i)) * 3)
+	}
+	want, largest := make([]float64, len(x)), 0.0
+	for r := range rows {
+		row := x[r*length:][:length]
+		mean, sum := 0.0, 0.25
+		for _, v := range row {
+			mean += float64(v) / length
+		}
+		for _, v := range row {
+			sum += (float64(v) - mean) * (float64(v) - mean)
+		}
+		for i, v := range row {
+			y := -((float64(v)-mean)/math.Sqrt(sum) + float64(v)) * math.Sqrt(sum)
+			want[r*length+i], largest = y, max(largest, math.Abs(y))
+		}
+	}
+	for path, run := range rowPaths(t) {
+		worst := 0.0
+		for i, got := range run(code, constants, x) {
+			worst = max(worst, math.Abs(float64(got)-want[i])/largest)
+		}
+		if t.Logf("%s: %.2g of the largest", path, worst); !(worst <= 16*0x1p-24) {
+			t.Errorf("%s: off by %.2g of the largest number", path, worst)
 		}
 	}
 }
