@@ -34,6 +34,8 @@ const (
 	cudaWarmUp, cudaSteps = 3, 11
 )
 
+var cudaPrecisions = []string{"fp32", "tf32", "bf16"}
+
 // cudaRow is one way of computing a step.
 type cudaRow struct {
 	Precision string  `json:"precision"`
@@ -60,33 +62,25 @@ func TestBenchCUDA(t *testing.T) {
 		t.Fatal(err)
 	}
 	roofs := map[string]float64{}
-	for _, precision := range []string{"fp32", "tf32", "bf16"} {
+	for _, precision := range cudaPrecisions {
 		roofs[precision] = cudaRate(t, opt, precision)
 	}
 	fmt.Printf("\n%v, ONNX Runtime %s, %s. 224x224, first order, AdamW; medians of %d steps.\n", on, info.Version, time.Now().Format("2 January 2006"), cudaSteps)
 	fmt.Printf("Products of two large matrices: fp32 %.1f, tf32 %.1f, bf16 %.1f TFLOP/s.\n", roofs["fp32"]/1e12, roofs["tf32"]/1e12, roofs["bf16"]/1e12)
-	for _, size := range chosen(cudaModels, "base,large") {
-		path, _, weights := benchModel(t, size)
-		m, err := OpenModel(path, ModelOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, batch := range batches(t) {
-			fmt.Printf("\nvit_%s_patch16_224, %s, batch %d\n", size, weights, batch)
-			var rows []cudaRow
-			products := 0.0
-			for _, precision := range []string{"fp32", "tf32", "bf16"} {
-				for _, replay := range []bool{false, true} {
-					row, operations := cudaStep(t, m, batch, precision, replay, opt)
-					rows = append(rows, row)
-					products = operations
-				}
+	eachOnCUDA(t, "base,large", func(m *Model, size string, batch int64) {
+		var rows []cudaRow
+		products := 0.0
+		for _, precision := range cudaPrecisions {
+			for _, replay := range []bool{false, true} {
+				row, operations := cudaStep(t, m, batch, precision, replay, opt)
+				rows = append(rows, row)
+				products = operations
 			}
-			theirs, about := pytorch(t, size, batch)
-			fmt.Printf("%.2f TFLOP in products; %s\n\n", products/1e12, about)
-			printCUDA(append(rows, theirs...), products, roofs)
 		}
-	}
+		theirs, about := pytorch(t, size, batch)
+		fmt.Printf("%.2f TFLOP in products; %s\n\n", products/1e12, about)
+		printCUDA(append(rows, theirs...), products, roofs)
+	})
 }
 
 // TestProfileCUDA prints what a step's parts and the training graph's operators
@@ -94,17 +88,27 @@ func TestBenchCUDA(t *testing.T) {
 // (CUDA_LAUNCH_BLOCKING=1), an operator's time is its kernels'.
 func TestProfileCUDA(t *testing.T) {
 	opt := orttest.NeedCUDA(t)
-	for _, size := range chosen(cudaModels, "base") {
+	eachOnCUDA(t, "base", func(m *Model, _ string, batch int64) {
+		for _, precision := range cudaPrecisions {
+			fmt.Printf("%s: ", precision)
+			profileCUDA(t, m, batch, precision, opt)
+		}
+	})
+}
+
+// eachOnCUDA measures models, those of standard where the environment names none,
+// with each batch.
+func eachOnCUDA(t *testing.T, standard string, measure func(m *Model, size string, batch int64)) {
+	t.Helper()
+	for _, size := range chosen(cudaModels, standard) {
 		path, _, weights := benchModel(t, size)
 		m, err := OpenModel(path, ModelOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, batch := range batches(t) {
-			for _, precision := range []string{"fp32", "tf32", "bf16"} {
-				fmt.Printf("\nvit_%s_patch16_224, %s, batch %d, %s: ", size, weights, batch, precision)
-				profileCUDA(t, m, batch, precision, opt)
-			}
+			fmt.Printf("\nvit_%s_patch16_224, %s, batch %d\n", size, weights, batch)
+			measure(m, size, batch)
 		}
 	}
 }
