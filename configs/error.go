@@ -62,13 +62,11 @@ func lastPart(key string) string {
 // neighbours that turn a into b (bytes, case ignored).
 func editDistance(a, b string) int {
 	a, b = strings.ToLower(a), strings.ToLower(b)
-	var before []int
-	last := make([]int, len(b)+1)
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		row := make([]int, len(b)+1)
 		row[0] = i
 		for j := 1; j <= len(b); j++ {
 			cost := 1
@@ -80,7 +78,7 @@ func editDistance(a, b string) int {
 				row[j] = min(row[j], before[j-2]+1)
 			}
 		}
-		before, last = last, row
+		before, last, row = last, row, before
 	}
 	return last[len(b)]
 }
