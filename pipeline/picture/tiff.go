@@ -67,6 +67,9 @@ type tiffFile struct {
 // four times as many those of all.
 const maxTIFFValues = 1 << 20
 
+// maxTIFFTile is how wide tiles may be that are wider than the picture.
+const maxTIFFTile = 1 << 13
+
 func decodeTIFFConfig(r io.ReaderAt, size int64) (image.Config, error) {
 	f, err := readTIFF(r, size)
 	if err != nil {
@@ -173,6 +176,9 @@ func (f *tiffFile) check() error {
 	if f.tags[tiffTiles] != nil {
 		f.blockW, f.blockH = f.first(tiffTileWidth, 0), f.first(tiffTileHeight, 0)
 		f.offsets, f.sizes = f.tags[tiffTiles], f.tags[tiffTileBytes]
+		if f.blockW > max(f.w, maxTIFFTile) {
+			return fmt.Errorf("%w: tiles %d pixels wide, the picture is %d", ErrTooLarge, f.blockW, f.w)
+		}
 	}
 	if err := checkSize(f.blockW, f.blockH); err != nil {
 		return fmt.Errorf("strips or tiles: %w", err)
