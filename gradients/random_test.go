@@ -159,7 +159,7 @@ func (p *probe) match(f *onnx.Value, grads []*onnx.Value) (decided int, err erro
 		if math.Abs(symbolic-slope) <= allowed {
 			continue
 		}
-		rounding, err := p.rounding(grads[i], p.dirs[i], symbolic)
+		rounding, err := p.rounding()
 		if err != nil {
 			return decided, err
 		}
@@ -170,36 +170,29 @@ func (p *probe) match(f *onnx.Value, grads []*onnx.Value) (decided int, err erro
 	return decided, nil
 }
 
-// rounding is by how much a slope differs from itself where all numbers are moved by
-// a few units of their last place: much where terms cancel, as behind a row without
-// variance, whose 1/sqrt(epsilon) comes to the fifth power.
-func (p *probe) rounding(grad *onnx.Value, dir []float64, slope float64) (float64, error) {
-	if grad == nil {
-		return 0, nil
-	}
-	rng := rand.New(rand.NewPCG(7, 8))
-	most := 0.0
-	for range 8 {
-		moved := map[string]*ref.Array{}
-		for _, name := range slices.Sorted(maps.Keys(p.values)) {
-			x := *p.values[name]
-			x.F = slices.Clone(x.F)
-			for j := range x.F {
-				x.F[j] *= 1 + float64(rng.IntN(9)-4)*0x1p-52
+// rounding is by how much slopes may be off where terms cancel: units of the largest
+// number on the way. Behind a row without variance that is 1/sqrt(epsilon) to the
+// fifth power.
+func (p *probe) rounding() (float64, error) {
+	var all []*onnx.Value
+	for _, n := range p.g.Nodes {
+		for _, v := range n.Outputs {
+			if v != nil && v.Type == onnx.Double {
+				all = append(all, v)
 			}
-			moved[name] = &x
 		}
-		y, err := ref.Eval(p.g, moved, []*onnx.Value{grad})
-		if err != nil {
-			return 0, err
-		}
-		other := 0.0
-		for j, v := range y[0].F {
-			other += v * dir[j]
-		}
-		most = max(most, math.Abs(other-slope))
 	}
-	return 4 * most, nil
+	values, err := ref.Eval(p.g, p.values, all)
+	if err != nil {
+		return 0, err
+	}
+	largest := 0.0
+	for _, x := range values {
+		for _, f := range x.F {
+			largest = max(largest, math.Abs(f))
+		}
+	}
+	return 0x1p-53 * 8 * largest, nil
 }
 
 // checkSlopes checks first and second derivatives of a random graph.
