@@ -70,7 +70,7 @@ func products(makers table) {
 					break
 				}
 				c := letters[i]
-				if sizes[c] == 0 {
+				if _, ok := sizes[c]; !ok {
 					sizes[c] = d.Between(1, 3)
 				}
 				part.WriteByte(c)
