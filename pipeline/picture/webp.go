@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"image"
 	"iter"
 
@@ -21,10 +22,10 @@ func (p *RGB) decodeWebP(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := checkBitstream(frame); err != nil {
+	if err := checkBitstream(frame.data, frame.size); err != nil {
 		return err
 	}
-	img, err := webp.Decode(bytes.NewReader(frame))
+	img, err := webp.Decode(bytes.NewReader(frame.data))
 	if err != nil {
 		return explain(err)
 	}
@@ -46,29 +47,45 @@ func (p *RGB) decodeWebP(data []byte) error {
 	return nil
 }
 
+// webpStill is a file of one picture, whose header states a size; none where there
+// is only the coded picture.
+type webpStill struct {
+	data []byte
+	size image.Point
+}
+
 // firstFrame makes a still file of an animation's first frame, which lies at a
-// place of a screen; any other file is given back as it is, with no size.
-func firstFrame(data []byte) (frame []byte, at, screen image.Point, err error) {
-	if len(data) < 30 || string(data[12:16]) != "VP8X" || data[20]&2 == 0 {
-		return data, at, screen, nil
+// place of a screen; any other file is given back as it is, with no screen.
+func firstFrame(data []byte) (frame webpStill, at, screen image.Point, err error) {
+	frame.data = data
+	if len(data) < 30 || string(data[12:16]) != "VP8X" {
+		return frame, at, screen, nil
 	}
 	u24 := func(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
-	screen = image.Pt(u24(data[24:])+1, u24(data[27:])+1)
+	canvas := image.Pt(u24(data[24:])+1, u24(data[27:])+1)
+	if data[20]&2 == 0 {
+		frame.size = canvas
+		return frame, at, screen, nil
+	}
 	for kind, content := range chunks(data) {
 		if kind != "ANMF" || len(content) < 24 {
 			continue
 		}
 		at = image.Pt(2*u24(content), 2*u24(content[3:]))
+		frame.size = image.Pt(u24(content[6:])+1, u24(content[9:])+1)
+		if end := at.Add(frame.size); end.X > canvas.X || end.Y > canvas.Y {
+			return frame, at, canvas, fmt.Errorf("a frame of %v at %v, outside of its %v pixels", frame.size, at, canvas)
+		}
 		head := []byte("RIFF\x00\x00\x00\x00WEBP")
 		if bytes.HasPrefix(content[16:], []byte("ALPH")) {
 			head = append(head, "VP8X\x0a\x00\x00\x00\x10\x00\x00\x00"...) // with alpha
 			head = append(head, content[6:12]...)                          // width and height less one
 		}
-		frame = append(head, content[16:]...)
-		binary.LittleEndian.PutUint32(frame[4:], uint32(len(frame)-8))
-		return frame, at, screen, nil
+		frame.data = append(head, content[16:]...)
+		binary.LittleEndian.PutUint32(frame.data[4:], uint32(len(frame.data)-8))
+		return frame, at, canvas, nil
 	}
-	return nil, at, screen, errors.New("the file is truncated: an animation without a frame")
+	return frame, at, canvas, errors.New("the file is truncated: an animation without a frame")
 }
 
 // chunks lists the parts of a WebP file with their kinds, as far as they are whole.
@@ -85,16 +102,23 @@ func chunks(data []byte) iter.Seq2[string, []byte] {
 }
 
 // checkBitstream checks the size that the coded picture itself states, which may
-// be another than the file's header says.
-func checkBitstream(data []byte) error {
+// be another than the file's header says: libwebp refuses that, too.
+func checkBitstream(data []byte, stated image.Point) error {
 	for kind, c := range chunks(data) {
+		var size image.Point
 		switch {
 		case kind == "VP8 " && len(c) >= 10:
-			return checkSize(int(binary.LittleEndian.Uint16(c[6:])&0x3fff), int(binary.LittleEndian.Uint16(c[8:])&0x3fff))
+			size = image.Pt(int(binary.LittleEndian.Uint16(c[6:])&0x3fff), int(binary.LittleEndian.Uint16(c[8:])&0x3fff))
 		case kind == "VP8L" && len(c) >= 5:
 			bits := binary.LittleEndian.Uint32(c[1:])
-			return checkSize(int(bits&0x3fff)+1, int(bits>>14&0x3fff)+1)
+			size = image.Pt(int(bits&0x3fff)+1, int(bits>>14&0x3fff)+1)
+		default:
+			continue
 		}
+		if stated != (image.Point{}) && size != stated {
+			return fmt.Errorf("the coded picture is of %dx%d pixels, the header says %dx%d", size.X, size.Y, stated.X, stated.Y)
+		}
+		return checkSize(size.X, size.Y)
 	}
 	return nil
 }
