@@ -12,7 +12,9 @@ func (d *drawing) idiom() {
 		if d.One(2) {
 			w = d.op("Transpose", []onnx.Attr{at("perm", []int64{1, 0})}, d.leaf([]int{d.Between(1, 4), s[len(s)-1]}))
 		}
-		d.op("Add", nil, d.op("MatMul", nil, x, w), d.leaf([]int{d.dims(w)[1]}))
+		if len(d.dims(w)) == 2 { // there may be no transposed one, of no elements
+			d.op("Add", nil, d.op("MatMul", nil, x, w), d.leaf([]int{d.dims(w)[1]}))
+		}
 	case 1: // LayerNormalization
 		x := d.floats(2, 4)
 		if x.Node != nil && (x.Node.Op == "Cast" || x.Node.Op == "CastLike") { // ONNX Runtime fuses a Cast of integers too, and then refuses its own graph
