@@ -6,6 +6,7 @@
 void rows_part(const row_program *p, size_t block, size_t *from, size_t *to) {
 	size_t all = p->flat ? p->rows * p->length : p->rows, blocks = rows_blocks(p);
 	size_t each = (all + blocks - 1) / blocks;
+	if (p->turned) each = (each + ROW_TILE - 1) / ROW_TILE * ROW_TILE;
 	*from = block * each < all ? block * each : all;
 	*to = *from + each < all ? *from + each : all;
 }
@@ -37,14 +38,15 @@ static int take(const int64_t **code, const int64_t *end, int64_t low, int64_t h
 
 row_program *rows_read(const int64_t *code, size_t n, const float *constants, size_t m, const char **why) {
 	const int64_t *end = code + n;
-	int64_t rows, length, inputs, temporaries, singles, steps, outputs, flat;
+	int64_t rows, length, inputs, temporaries, singles, steps, outputs, turned, flat;
 	*why = "the head of a program of rows is damaged";
 	if (!take(&code, end, 1, INT32_MAX, &rows) || !take(&code, end, 1, INT32_MAX, &length) || !take(&code, end, 0, 1, &flat) ||
 	    !take(&code, end, 1, ROW_MOST_SLOTS / 2, &inputs) || !take(&code, end, 0, ROW_MOST_SLOTS / 4, &temporaries) ||
-	    !take(&code, end, 0, ROW_MOST_SLOTS / 4, &singles) || !take(&code, end, 1, 1024, &steps) || !take(&code, end, 1, 64, &outputs))
+	    !take(&code, end, 0, ROW_MOST_SLOTS / 4, &singles) || !take(&code, end, 0, 1024, &steps) || !take(&code, end, 1, 64, &outputs) ||
+	    !take(&code, end, 0, flat ? 0 : outputs, &turned))
 		return NULL;
 	*why = "a program of rows takes too much memory";
-	if (!flat && temporaries * length > 1 << 16) return NULL;
+	if (!flat && (temporaries + ROW_TILE * turned) * length > 1 << 16) return NULL;
 	*why = "the body of a program of rows is damaged";
 	if ((size_t)(end - code) != (size_t)(inputs + 4 * steps + outputs) || m != (size_t)(2 * steps)) return NULL;
 	size_t kinds = sizeof(int32_t) * (size_t)inputs, results = sizeof(int32_t) * (size_t)outputs, body = sizeof(row_step) * (size_t)steps;
@@ -55,24 +57,25 @@ row_program *rows_read(const int64_t *code, size_t n, const float *constants, si
 	}
 	row_step *s = (row_step *)(p + 1);
 	int32_t *kind = (int32_t *)(s + steps), *result = kind + inputs;
-	*p = (row_program){(size_t)rows, (size_t)length, (int)inputs, (int)temporaries, (int)singles, (int)steps, (int)outputs, kind, s, result, (int)flat};
+	*p = (row_program){(size_t)rows, (size_t)length, (int)inputs, (int)temporaries, (int)singles, (int)steps, (int)outputs, kind, s, result, (int)turned, (int)flat};
 	int64_t slots = inputs + temporaries + singles, v;
 	for (int i = 0; i < inputs; i++) {
 		if (!take(&code, end, ROW_SCALAR, ROW_FULL, &v) || (flat && (v == ROW_SHARED || v == ROW_EACH))) goto damaged;
 		kind[i] = (int32_t)v;
 	}
+#define WIDE(slot) ((slot) < inputs ? kind[slot] == ROW_FULL || kind[slot] == ROW_SHARED : (slot) < inputs + temporaries)
 	for (int i = 0; i < steps; i++) {
 		int64_t op, to, a, b;
 		if (!take(&code, end, 0, ROW_OPS - 1, &op) || !take(&code, end, inputs, slots - 1, &to) || !take(&code, end, 0, slots - 1, &a) ||
 		    !take(&code, end, 0, slots - 1, &b))
 			goto damaged;
 		int reduces = op == ROW_SUM || op == ROW_MEAN, single = to >= inputs + temporaries;
-#define WIDE(slot) ((slot) < inputs ? kind[slot] == ROW_FULL || kind[slot] == ROW_SHARED : (slot) < inputs + temporaries)
 		if (reduces ? !single || !WIDE(a) || flat : single && (WIDE(a) || WIDE(b))) goto damaged;
 		s[i] = (row_step){(int32_t)op, (int32_t)to, (int32_t)a, (int32_t)b, constants[2 * i], constants[2 * i + 1]};
 	}
 	for (int i = 0; i < outputs; i++) {
-		if (!take(&code, end, inputs, slots - 1, &v) || (flat && v >= inputs + temporaries)) goto damaged;
+		int turns = i >= outputs - turned; // these may be inputs too
+		if (!take(&code, end, turns ? 0 : inputs, slots - 1, &v) || (flat && v >= inputs + temporaries) || (turns && !WIDE(v))) goto damaged;
 		result[i] = (int32_t)v;
 	}
 	return p;

@@ -41,12 +41,14 @@ typedef struct {
 	const int32_t *kind; // of inputs
 	const row_step *code;
 	const int32_t *result; // slots of outputs
+	int turned;            // so many of the last outputs have the rows as columns
 	int flat;              // nothing belongs to a row, so that rows may be cut elsewhere
 } row_program;
 
 enum {
 	ROW_MOST_SLOTS = 96,
 	ROW_CHUNK = 1024, // elements of a row where rows may be cut anywhere
+	ROW_TILE = 8,     // rows that wait until they are written as columns
 };
 
 // rows_read makes a program of numbers as passes.FuseRows writes them; NULL, and what

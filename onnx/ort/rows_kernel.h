@@ -129,11 +129,49 @@ INLINE void step(const row_step *c, float *to, size_t n, const float *a, int wid
 	}
 }
 
+#if defined __clang__ || __GNUC__ >= 12
+#define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define MIX(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#endif
+
+// turn writes a tile of rows, which lie stride apart, as columns into an array whose
+// rows are that far apart.
+INLINE void turn(const float *tile, size_t stride, size_t rows, size_t length, float *to, size_t apart) {
+	size_t j = 0;
+	if (rows == LANES) {
+		for (; j + LANES <= length; j += LANES) {
+			lanes r[LANES], s[LANES];
+			for (int i = 0; i < LANES; i++) r[i] = load(tile + (size_t)i * stride + j);
+			for (int i = 0; i < LANES; i += 2) {
+				s[i] = MIX(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+				s[i + 1] = MIX(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+			}
+			for (int i = 0; i < LANES; i += 4) {
+				r[i] = MIX(s[i], s[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+				r[i + 1] = MIX(s[i], s[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+				r[i + 2] = MIX(s[i + 1], s[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
+				r[i + 3] = MIX(s[i + 1], s[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
+			}
+			for (int i = 0; i < LANES / 2; i++) {
+				s[i] = MIX(r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+				s[i + 4] = MIX(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+			}
+			for (int i = 0; i < LANES; i++) memcpy(to + (j + (size_t)i) * apart, &s[i], sizeof s[i]);
+		}
+	}
+	for (; j < length; j++)
+		for (size_t i = 0; i < rows; i++) to[j * apart + i] = tile[i * stride + j];
+}
+
 void ROWS_RUN(const row_program *p, const float *const *inputs, float *const *outputs, size_t block) {
 	size_t widest = p->flat ? ROW_CHUNK : p->length;
 	size_t stride = (widest + 15) / 16 * 16;
 	float full[p->temporaries * stride + 1] __attribute__((aligned(64)));
 	float single[p->singles + 1];
+	size_t wait = stride + 16; // apart, so that a tile's rows don't meet in the processor's cache
+	float tiles[(size_t)p->turned * ROW_TILE * wait + 1] __attribute__((aligned(64)));
+	size_t waiting = 0;
 	const float *slot[ROW_MOST_SLOTS];
 	char wide[ROW_MOST_SLOTS];
 	for (int i = 0; i < p->inputs; i++) {
@@ -164,7 +202,10 @@ void ROWS_RUN(const row_program *p, const float *const *inputs, float *const *ou
 			const row_step *c = p->code + i;
 			step(c, (float *)slot[c->to], wide[c->to] ? n : 1, slot[c->a], wide[c->a], slot[c->b], wide[c->b], n);
 		}
-		for (int i = 0; i < p->outputs; i++) { // last, since an output may lie where an input does
+		int straight = p->outputs - p->turned;
+		for (int i = 0; i < p->turned; i++)
+			memcpy(tiles + ((size_t)i * ROW_TILE + waiting) * wait, slot[p->result[straight + i]], n * sizeof(float));
+		for (int i = 0; i < straight; i++) { // last, since an output may lie where an input does
 			const float *from = slot[p->result[i]];
 			if (wide[p->result[i]])
 				memcpy(outputs[i] + offset, from, n * sizeof(float));
@@ -172,5 +213,10 @@ void ROWS_RUN(const row_program *p, const float *const *inputs, float *const *ou
 				outputs[i][at] = *from;
 		}
 		at += p->flat ? n : 1;
+		if (p->turned && (++waiting == ROW_TILE || at == end)) {
+			for (int i = 0; i < p->turned; i++)
+				turn(tiles + (size_t)i * ROW_TILE * wait, wait, waiting, n, outputs[straight + i] + at - waiting, p->rows);
+			waiting = 0;
+		}
 	}
 }

@@ -112,10 +112,12 @@ static status_t compute(void *kernel_, void *context) {
 	int64_t each[8];
 	memcpy(each, k->dims, sizeof each);
 	if (k->rank) each[k->rank - 1] = 1;
+	int64_t turned[2] = {(int64_t)p->length, (int64_t)p->rows};
 	for (int i = 0; i < p->outputs; i++) {
 		void *value;
-		int full = p->result[i] < p->inputs + p->temporaries;
-		TRY(FN(KernelContext_GetOutput, status_t, void *, size_t, const int64_t *, size_t, void **)(context, (size_t)i, full ? k->dims : each, (size_t)k->rank, &value));
+		int turns = i >= p->outputs - p->turned, full = p->result[i] < p->inputs + p->temporaries;
+		const int64_t *dims = turns ? turned : full ? k->dims : each;
+		TRY(FN(KernelContext_GetOutput, status_t, void *, size_t, const int64_t *, size_t, void **)(context, (size_t)i, dims, turns ? 2 : (size_t)k->rank, &value));
 		TRY(FN(GetTensorMutableData, status_t, void *, void **)(value, (void **)&j.outputs[i]));
 	}
 	size_t blocks = rows_blocks(p);
@@ -138,7 +140,8 @@ static int from_version_1(const custom_op *op) { return 1; }
 static int to_any_version(const custom_op *op) { return INT32_MAX; }
 
 // Any of the first inputs may give its memory to any of the first outputs: each row
-// is read before it is written.
+// is read before it is written. The runtime does so where shapes are the same, which
+// FuseRows never lets those of turned outputs be.
 static size_t in_place(int **inputs, int **outputs) {
 	enum { IN = 8, OUT = 4 };
 	*inputs = malloc(IN * OUT * sizeof(int));

@@ -91,7 +91,7 @@ func rowsAnywhere(t *testing.T) string {
 
 // oneStep is a program of one operator on n elements.
 func oneStep(op string, n int) []int64 {
-	return []int64{1, int64(n), 1, 1, 1, 0, 1, 1, 3, rowOps[op], 1, 0, 0, 1}
+	return []int64{1, int64(n), 1, 1, 1, 0, 1, 1, 0, 3, rowOps[op], 1, 0, 0, 1}
 }
 
 // TestFunctionsOfRowsAreRoundedWell compares exp and erf with float64's, in units of
@@ -160,7 +160,7 @@ func TestFunctionsOfRowsKnowTheirEnds(t *testing.T) {
 // rows with float64, within a float32 error of the largest number.
 func TestRowsAreReducedAndSpread(t *testing.T) {
 	const rows, length = 7, 37
-	code := []int64{rows, length, 0, 1, 2, 2, 9, 1, 3,
+	code := []int64{rows, length, 0, 1, 2, 2, 9, 1, 0, 3,
 		11, 3, 0, 0, // mean
 		1, 1, 0, 3, // less it
 		2, 2, 1, 1, // squared
@@ -206,7 +206,7 @@ func TestRowsAreReducedAndSpread(t *testing.T) {
 // TestDamagedProgramsAreRefused changes the numbers of a program, and its length.
 func TestDamagedProgramsAreRefused(t *testing.T) {
 	orttest.Need(t)
-	good, constants := []int64{1, 16, 0, 1, 1, 1, 2, 1, 3, 11, 2, 0, 0, 2, 1, 0, 2, 1}, make([]float32, 4)
+	good, constants := []int64{1, 16, 0, 1, 1, 1, 2, 1, 0, 3, 11, 2, 0, 0, 2, 1, 0, 2, 1}, make([]float32, 4)
 	opens := func(code []int64, constants []float32, rows bool) bool {
 		s, err := ort.NewSession(rowsModel(t, 16, code, constants), ort.Options{Rows: rows, Threads: 1})
 		if err == nil {

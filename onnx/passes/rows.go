@@ -22,8 +22,12 @@ const (
 // have the same rows and no way leads out of the group and back into it. One that
 // only reads the same as others joins them too, unless repeats says that some nodes
 // are to compute again, later, what others did (see Recompute).
+//
+// Of a factor whose columns a Gemm reads, a program writes the columns (see turn).
 func FuseRows(g *onnx.Graph, repeats bool) error {
-	r := &grouping{g: g, repeats: repeats, uses: g.Uses(), at: map[*onnx.Node]int{}, of: make([]*group, len(g.Nodes)), seen: make([]int, len(g.Nodes))}
+	r := &grouping{g: g, repeats: repeats, at: map[*onnx.Node]int{}, seen: make([]int, len(g.Nodes))}
+	r.turn()
+	r.uses, r.of = g.Uses(), make([]*group, len(g.Nodes))
 	for i, n := range g.Nodes {
 		r.at[n] = i
 	}
@@ -43,6 +47,8 @@ type grouping struct {
 	of   []*group           // by position; nil outside of groups
 	seen []int              // by position, the walk that saw it last
 	walk int
+
+	turned map[*onnx.Value]*turned // by the value whose rows become columns
 
 	repeats bool
 }

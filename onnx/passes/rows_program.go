@@ -16,20 +16,39 @@ func (r *grouping) rewrite() error {
 	inserted := map[int]*onnx.Node{} // by the position of a group's last node
 	gone := map[int]bool{}
 	for i, own := range r.of {
-		if own == nil || own.last != i || len(own.nodes) < 2 {
+		if own == nil || own.last != i {
 			continue
 		}
-		n, ok := r.program(own, kept)
+		turns := r.turnedBy(own)
+		if len(own.nodes) < 2 && len(turns) == 0 {
+			continue
+		}
+		n, ok := r.program(own, kept, turns)
+		if !ok && len(turns) > 0 && len(own.nodes) > 1 {
+			turns = nil
+			n, ok = r.program(own, kept, nil)
+		}
 		if !ok {
 			continue
+		}
+		for _, v := range turns {
+			delete(r.turned, v)
 		}
 		inserted[i] = n
 		for _, j := range own.nodes {
 			gone[j] = true
 		}
 	}
+	before := map[*onnx.Node]*onnx.Node{} // by the first reader
+	for v, t := range r.turned {
+		before[t.reader] = turnAlone(v, t)
+	}
 	var nodes []*onnx.Node
 	for i, n := range r.g.Nodes {
+		if b := before[n]; b != nil {
+			b.Outputs[0].Node = b
+			nodes = append(nodes, b)
+		}
 		if !gone[i] {
 			nodes = append(nodes, n)
 		}
@@ -44,8 +63,9 @@ func (r *grouping) rewrite() error {
 	return r.g.Sort()
 }
 
-// program writes a group as numbers. ok is false where a program can't hold it.
-func (r *grouping) program(own *group, kept map[*onnx.Value]bool) (_ *onnx.Node, ok bool) {
+// program writes a group as numbers, which also turns some of its values. ok is false
+// where a program can't hold it.
+func (r *grouping) program(own *group, kept map[*onnx.Value]bool, turns []*onnx.Value) (_ *onnx.Node, ok bool) {
 	p := &rowProgram{shape: own.shape, slots: map[*onnx.Value]int64{}, left: map[*onnx.Value]int{}}
 	inside := map[*onnx.Node]bool{}
 	for _, i := range own.nodes {
@@ -76,6 +96,10 @@ func (r *grouping) program(own *group, kept map[*onnx.Value]bool) (_ *onnx.Node,
 			}
 		}
 	}
+	for _, v := range turns {
+		p.outputs, p.turned, p.flat = append(p.outputs, r.turned[v].columns), append(p.turned, v), 0
+		p.left[v]++
+	}
 	if len(p.inputs) == 0 || len(p.inputs) > mostInputs || len(p.outputs) == 0 || len(p.outputs) > mostOutputs {
 		return nil, false
 	}
@@ -90,8 +114,18 @@ func (r *grouping) program(own *group, kept map[*onnx.Value]bool) (_ *onnx.Node,
 	if p.temporaries > 16 || p.singles > 16 || p.flat == 0 && p.temporaries*last > scratch {
 		return nil, false
 	}
+	if (p.temporaries+tile*int64(len(p.turned)))*last > 2*scratch && len(turns) > 0 {
+		return nil, false
+	}
+	return p.node(), true
+}
+
+// tile is how many rows wait until they are written as columns.
+const tile = 8
+
+func (p *rowProgram) node() *onnx.Node {
 	label := p.outputs[len(p.outputs)-1].Name + "/rows"
-	return &onnx.Node{Name: label, Domain: RowsDomain, Op: RowsOp, Inputs: p.inputs, Outputs: p.outputs, Attrs: p.attributes()}, true
+	return &onnx.Node{Name: label, Domain: RowsDomain, Op: RowsOp, Inputs: p.inputs, Outputs: p.outputs, Attrs: p.attributes()}
 }
 
 // rowProgram is a program while it is written. Temporaries are numbered in two
@@ -101,6 +135,7 @@ type rowProgram struct {
 	inputs  []*onnx.Value
 	kinds   []int64
 	outputs []*onnx.Value
+	turned  []*onnx.Value // whose columns are the last outputs
 	flat    int64
 
 	slots               map[*onnx.Value]int64 // of values inside: see full and single
@@ -257,7 +292,7 @@ func limit(v *onnx.Value, sign float32) float32 {
 // attributes encodes the program.
 func (p *rowProgram) attributes() []onnx.Attr {
 	last := p.shape[len(p.shape)-1].N
-	code := []int64{p.shape.Count().N / last, last, p.flat, int64(len(p.inputs)), p.temporaries, p.singles, int64(len(p.steps)), int64(len(p.outputs))}
+	code := []int64{p.shape.Count().N / last, last, p.flat, int64(len(p.inputs)), p.temporaries, p.singles, int64(len(p.steps)), int64(len(p.outputs)), int64(len(p.turned))}
 	code = append(code, p.kinds...)
 	final := func(s int64) int64 {
 		switch {
@@ -271,8 +306,8 @@ func (p *rowProgram) attributes() []onnx.Attr {
 	for _, s := range p.steps {
 		code = append(code, s[0], final(s[1]), final(s[2]), final(s[3]))
 	}
-	for _, v := range p.outputs {
-		code = append(code, final(p.slots[v]))
+	for _, v := range slices.Concat(p.outputs[:len(p.outputs)-len(p.turned)], p.turned) {
+		code = append(code, final(p.slot(v)))
 	}
 	return []onnx.Attr{{Name: "code", Value: code}, {Name: "constants", Value: p.constants}, {Name: "shape", Value: p.shape.Ints()}}
 }

@@ -190,6 +190,80 @@ func runRows(t *testing.T, g *onnx.Graph, feed map[string]*ref.Array) map[string
 	return out
 }
 
+// TestRowsWriteTheColumnsThatProductsRead compares weights' gradients, of a factor that
+// a program makes, of one that it only reads, and of one that is read elsewhere too,
+// with package ref's, and looks for what is left: squares, and few rows.
+func TestRowsWriteTheColumnsThatProductsRead(t *testing.T) {
+	orttest.Need(t)
+	for _, c := range []struct {
+		shape onnx.Shape
+		left  int // Gemms that read columns still
+		alone int // programs that compute nothing
+	}{
+		{onnx.ShapeOf(2, 45, 72), 0, 1},
+		{onnx.ShapeOf(9, 11, 800), 0, 1},
+		{onnx.ShapeOf(2, 36, 72), 3, 0},
+		{onnx.ShapeOf(3, 5, 72), 3, 0},
+	} {
+		g := onnx.NewGraph("columns")
+		b := onnx.NewBuilder(g)
+		rng := rand.New(rand.NewPCG(3, 4))
+		feed := map[string]*ref.Array{}
+		input := func(name string, s onnx.Shape) *onnx.Value {
+			values := make([]float64, s.Count().N)
+			for i := range values {
+				values[i] = float64(float32(rng.NormFloat64()))
+			}
+			v := g.AddInput(name, onnx.Float, s)
+			feed[v.Name] = ref.Floats(values, sizes(s)...).As(onnx.Float)
+			return v
+		}
+		rows, length := c.shape[0].N*c.shape[1].N, c.shape[2].N
+		x, y := input("x", c.shape), input("y", c.shape)
+		right := input("right", onnx.ShapeOf(rows, 24))
+		product := func(v *onnx.Value) {
+			flat := b.Op("Reshape", nil, v, b.Const(onnx.Int64Tensor([]int64{rows, length}, 2)))
+			g.Outputs = append(g.Outputs, b.Op("Gemm", []onnx.Attr{{Name: "transA", Value: int64(1)}}, flat, right))
+		}
+		product(b.Mul(b.Add(x, y), b.Const(onnx.FloatTensor([]float32{0.5}))))
+		product(b.Op("Softmax", nil, x))
+		both := b.Op("LayerNormalization", nil, b.Op("Softmax", nil, y), input("scale", c.shape[2:]), input("bias", c.shape[2:]))
+		product(both)
+		g.Outputs = append(g.Outputs, b.Neg(both))
+		if err := b.Err(); err != nil {
+			t.Fatal(err)
+		}
+		want, err := ref.Eval(g, feed, g.Outputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fused, _ := g.Clone()
+		if err := FuseRows(fused, false); err != nil {
+			t.Fatal(err)
+		}
+		left, alone := 0, 0
+		for _, n := range fused.Nodes {
+			switch {
+			case n.Op == "Gemm":
+				left += int(n.Int("transA", 0))
+			case n.Op == RowsOp && n.Ints("code")[6] == 0:
+				alone++
+			}
+		}
+		if left != c.left || alone != c.alone {
+			t.Errorf("%v: %d products read columns, %d programs only turn, expected %d and %d\n%v", c.shape, left, alone, c.left, c.alone, fused)
+		}
+		got := runRows(t, fused, feed)
+		for i, v := range g.Outputs {
+			for j, x := range want[i].F {
+				if y := got[v.Name].F[j]; !(math.Abs(y-x) <= 0x1p-24*float64(rows)*8) {
+					t.Fatalf("%v: element %d of %v is %v, expected %v", c.shape, j, v, y, x)
+				}
+			}
+		}
+	}
+}
+
 // TestRowsLeaveFactorsOfProductsToTheRuntime keeps what ONNX Runtime multiplies
 // within a product, and what is too short, has too many axes or lies across rows.
 func TestRowsLeaveFactorsOfProductsToTheRuntime(t *testing.T) {
