@@ -186,7 +186,7 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 					if a == nil {
 						continue
 					}
-					if jumps(n, a, moved[k]) {
+					if jumps(n, a, moved[k]) || slices.ContainsFunc(moved[k].F, math.IsNaN) { // the root of what may be negative
 						for _, o := range out {
 							if o != nil {
 								o.Undecided = true
