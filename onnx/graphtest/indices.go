@@ -22,6 +22,9 @@ func indices(makers table) {
 	}
 	makers[":GatherElements"] = func(d *drawing) {
 		x := d.floats(1, 4)
+		if count(d.dims(x)) == 0 {
+			return // of no elements there are no indices
+		}
 		axis := d.axis(d.rank(x))
 		i := int(axis+int64(d.rank(x))) % d.rank(x)
 		s := slices.Clone(d.dims(x))
@@ -33,6 +36,9 @@ func indices(makers table) {
 	}
 	makers[":GatherND"] = func(d *drawing) {
 		x := d.floats(1, 4)
+		if count(d.dims(x)) == 0 {
+			return // of no elements there are no indices
+		}
 		s := d.dims(x)
 		batch := 0
 		if len(s) > 1 && d.One(3) {
