@@ -14,9 +14,9 @@ const (
 )
 
 // FuseRows gathers nodes that compute element by element, and sums, means and
-// LayerNormalizations along the last axis, into nodes which do all of it row by row: what ONNX Runtime would
-// write to memory and read again for each node stays in the processor's cache. The
-// graph is then for our own sessions alone (ort.Options.Rows).
+// LayerNormalizations along the last axis, into nodes which do all of it row by row:
+// what ONNX Runtime would write to memory and read again for each node stays in the
+// processor's cache. The graph is then for our own sessions alone (ort.Options.Rows).
 //
 // A group grows from a node to those that read it, as long as all of its values
 // have the same rows and no way leads out of the group and back into it. One that

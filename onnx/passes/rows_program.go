@@ -120,9 +120,6 @@ func (r *grouping) program(own *group, kept map[*onnx.Value]bool, turns []*onnx.
 	return p.node(), true
 }
 
-// tile is how many rows wait until they are written as columns.
-const tile = 8
-
 func (p *rowProgram) node() *onnx.Node {
 	label := p.outputs[len(p.outputs)-1].Name + "/rows"
 	return &onnx.Node{Name: label, Domain: RowsDomain, Op: RowsOp, Inputs: p.inputs, Outputs: p.outputs, Attrs: p.attributes()}

@@ -13,6 +13,17 @@ import (
 	"github.com/relevit/relevit/onnx/ref"
 )
 
+// normalInput adds an input, and normally distributed numbers for it to feed.
+func normalInput(g *onnx.Graph, feed map[string]*ref.Array, rng *rand.Rand, name string, s onnx.Shape) *onnx.Value {
+	values := make([]float64, s.Count().N)
+	for i := range values {
+		values[i] = float64(float32(rng.NormFloat64()))
+	}
+	v := g.AddInput(name, onnx.Float, s)
+	feed[v.Name] = ref.Floats(values, sizes(s)...).As(onnx.Float)
+	return v
+}
+
 // rowGraph draws a graph of what programs compute, with a Softmax here and there,
 // around which no group may close.
 func rowGraph(t testing.TB, seed uint64) (*onnx.Graph, map[string]*ref.Array) {
@@ -26,19 +37,7 @@ func rowGraph(t testing.TB, seed uint64) (*onnx.Graph, map[string]*ref.Array) {
 	each := shape.Clone()
 	each[last] = onnx.D(1)
 	feed := map[string]*ref.Array{}
-	input := func(name string, s onnx.Shape) *onnx.Value {
-		values := make([]float64, s.Count().N)
-		for i := range values {
-			values[i] = float64(float32(rng.NormFloat64()))
-		}
-		v := g.AddInput(name, onnx.Float, s)
-		var dims []int
-		for _, d := range s {
-			dims = append(dims, int(d.N))
-		}
-		feed[v.Name] = ref.Floats(values, dims...).As(onnx.Float)
-		return v
-	}
+	input := func(name string, s onnx.Shape) *onnx.Value { return normalInput(g, feed, rng, name, s) }
 	full := []*onnx.Value{input("x", shape), input("y", shape)}
 	single := []*onnx.Value{input("each", each)}
 	others := []*onnx.Value{input("shared", shape[last:]), input("scalar", onnx.Shape{}), b.Const(onnx.FloatTensor([]float32{0.75}))}
@@ -209,15 +208,7 @@ func TestRowsWriteTheColumnsThatProductsRead(t *testing.T) {
 		b := onnx.NewBuilder(g)
 		rng := rand.New(rand.NewPCG(3, 4))
 		feed := map[string]*ref.Array{}
-		input := func(name string, s onnx.Shape) *onnx.Value {
-			values := make([]float64, s.Count().N)
-			for i := range values {
-				values[i] = float64(float32(rng.NormFloat64()))
-			}
-			v := g.AddInput(name, onnx.Float, s)
-			feed[v.Name] = ref.Floats(values, sizes(s)...).As(onnx.Float)
-			return v
-		}
+		input := func(name string, s onnx.Shape) *onnx.Value { return normalInput(g, feed, rng, name, s) }
 		rows, length := c.shape[0].N*c.shape[1].N, c.shape[2].N
 		x, y := input("x", c.shape), input("y", c.shape)
 		right := input("right", onnx.ShapeOf(rows, 24))

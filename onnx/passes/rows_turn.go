@@ -15,6 +15,9 @@ type turned struct {
 // What is worth turning: of fewer rows or shorter ones a product takes too little.
 const leastTurned = 64
 
+// tile is how many rows wait until they are written as columns: ROW_TILE of rows.h.
+const tile = 8
+
 // turn has products read rows in place of columns. Of a Gemm whose left factor is
 // transposed, as a weight's gradient is, the runtime gathers that factor's columns
 // anew for each part of the right factor, a few numbers of each row at a time; a
