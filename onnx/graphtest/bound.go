@@ -176,6 +176,9 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 			steps := []float64{step, -step}
 			if decides(n, y) { // the bound holds twice over, and of two nearly equal numbers both may be off
 				steps = []float64{4 * step, -4 * step}
+				if x != 0 && math.Abs(x) <= 4*step {
+					steps = append(steps, -x) // it may be none at all, which is another truth value
+				}
 			}
 			for _, s := range steps {
 				moved, err := nudge(n, arrays, i, j, s)

@@ -85,3 +85,25 @@ func TestBoundsAdmitRounding(t *testing.T) {
 		}
 	}
 }
+
+// TestBoundsLeaveTheTruthOfNearlyNothingOpen casts a sum to bool that rounding may
+// make zero, and one that it can't.
+func TestBoundsLeaveTheTruthOfNearlyNothingOpen(t *testing.T) {
+	g := onnx.NewGraph("truth")
+	b := onnx.NewBuilder(g)
+	x, y := g.AddInput("x", onnx.Float, onnx.ShapeOf(1)), g.AddInput("y", onnx.Float, onnx.ShapeOf(1))
+	g.Outputs = []*onnx.Value{b.Op("Cast", []onnx.Attr{{Name: "to", Value: int64(onnx.Bool)}}, b.Add(x, y))}
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for second, open := range map[float64]bool{-1 + Single: true, 0.5: false} {
+		feed := map[string]*ref.Array{"x": ref.Floats([]float64{1}, 1).As(onnx.Float), "y": ref.Floats([]float64{second}, 1).As(onnx.Float)}
+		bounds, err := Bounds(g, feed, Single)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bounds[g.Outputs[0]].Undecided != open {
+			t.Errorf("the truth of 1 + %v is open: %v, expected %v", second, !open, open)
+		}
+	}
+}
