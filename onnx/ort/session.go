@@ -112,8 +112,21 @@ func (s *Session) prepare() (err error) {
 			return err
 		}
 	}
+	s.outputs = distinct(s.outputs)
 	s.bound, err = s.api.newBinding(s.session)
 	return err
+}
+
+// distinct leaves out ports whose name came before: a model may name an output
+// twice, and a binding gives it once.
+func distinct(ports []Port) []Port {
+	var kept []Port
+	for _, p := range ports {
+		if find(kept, p.Name) == nil {
+			kept = append(kept, p)
+		}
+	}
+	return kept
 }
 
 // Share returns the session once more, with bindings of its own, for a goroutine

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -145,6 +146,28 @@ func TestCallGivesOutputsOfAnyTypeAndShape(t *testing.T) {
 	defer empty["wide"].Close()
 	if len(empty) != 2 || empty["wide"].Len() != 0 || empty["total"].Float32s()[0] != 0 {
 		t.Errorf("empty batch gave %v", empty)
+	}
+}
+
+func TestOutputsThatAModelNamesTwiceAreGivenOnce(t *testing.T) {
+	orttest.Need(t)
+	vec := func(name string) testPort { return testPort{name, onnx.Float, []any{2}} }
+	model := modelBytes([]testPort{vec("x")}, []testPort{vec("minus"), vec("minus"), vec("root")},
+		testNode{op: "Neg", in: []string{"x"}, out: []string{"minus"}},
+		testNode{op: "Sqrt", in: []string{"x"}, out: []string{"root"}})
+	s := open(t, model, ort.Options{})
+	if got := len(s.Outputs()); got != 2 {
+		t.Errorf("%d outputs, expected minus and root", got)
+	}
+	out, err := s.Call(map[string]*ort.Buffer{"x": buffer(t, []float32{4, 9}, 2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]float32{"minus": {-4, -9}, "root": {2, 3}} {
+		if got := out[name].Float32s(); !slices.Equal(got, want) {
+			t.Errorf("%s is %v, expected %v", name, got, want)
+		}
+		out[name].Close()
 	}
 }
 
