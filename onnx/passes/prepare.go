@@ -10,8 +10,8 @@ import (
 
 // Prepare returns a copy of a model's graph that everything else works on:
 // functions inlined, and branches that are certain to be taken, raised to the
-// working dialect, sorted, inferred, with constants and shape arithmetic folded
-// and decomposed operators fused. The model stays as it is, and initializers
+// working dialect, sorted, inferred, with constants and shape arithmetic folded,
+// decomposed operators fused and vectors made columns. The model stays as it is, and initializers
 // keep their names and data.
 func Prepare(m *onnx.Model) (*onnx.Graph, error) { return prepare(m, false) }
 
@@ -45,6 +45,7 @@ func prepare(m *onnx.Model, wide bool) (*onnx.Graph, error) {
 		},
 		func() error { return Measure(g) },
 		func() error { return Fuse(g) },
+		func() error { return Columns(g) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

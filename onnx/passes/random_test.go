@@ -26,6 +26,7 @@ var rewritings = []struct {
 	{"Reassociate", inPlace(Fold, Linear, Reassociate)},
 	{"Broadcast", inPlace(Broadcast)},
 	{"Means", inPlace(Means)},
+	{"Columns", inPlace(Columns)},
 	{"ToFloat32", inPlace(ToFloat32)},
 	{"all", inPlace(Fold, Fuse, narrowAll, Linear, Patchify, Tidy, Reassociate, Broadcast)},
 	{"Prepare", func(g *onnx.Graph) (*onnx.Graph, error) {
