@@ -10,6 +10,7 @@ import (
 	"github.com/relevit/relevit/onnx/graphtest"
 	"github.com/relevit/relevit/onnx/ort"
 	"github.com/relevit/relevit/onnx/ort/orttest"
+	"github.com/relevit/relevit/onnx/passes"
 	"github.com/relevit/relevit/onnx/ref"
 )
 
@@ -34,6 +35,8 @@ func runtimeOutputs(c *graphtest.Case, asIs bool) (map[string]*ref.Array, error)
 				}
 			}
 		}
+	} else if err := passes.Columns(g); err != nil {
+		return nil, err
 	}
 	m := &onnx.Model{Opsets: []onnx.Opset{{Version: c.Opset}}, Graph: g}
 	file, err := m.Encode()
