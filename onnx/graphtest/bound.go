@@ -120,6 +120,10 @@ var arithmetic = []string{"Add", "Sub", "Mul", "Div", "Sum", "Mean", "Sqrt", "Re
 	"ReduceSum", "ReduceMean", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare", "CumSum", "ScatterElements",
 	"ScatterND", "RotaryEmbedding", "BatchNormalization", "Mod"}
 
+// multiplying lists operators that are linear in each input. What both factors
+// of a product are off by counts where they are nearly nothing.
+var multiplying = []string{"Mul", "MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose", "ReduceProd"}
+
 // ulps is how many units of the result, or of the range, one operation may be
 // off: correctly rounded ones by half a unit and fused chains of a handful of
 // them by a few, polynomials of runtimes' exp, erf and tanh by up to eight.
@@ -149,6 +153,18 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 	}
 	if undecided {
 		return out, nil
+	}
+	if n.Op == "Equal" {
+		if out[0].Undecided, err = mayBeEqual(n, in); err != nil || out[0].Undecided {
+			return out, err
+		}
+	}
+	base, from := arrays, y
+	if slices.Contains(multiplying, n.Op) {
+		base = outermost(in)
+		if from, err = ref.Node(n, base); err != nil {
+			return nil, err
+		}
 	}
 	rounds, largest := !slices.Contains(exact, n.Op), 1.0
 	simple := slices.Contains(arithmetic, n.Op)
@@ -181,7 +197,7 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 				}
 			}
 			for _, s := range steps {
-				moved, err := nudge(n, arrays, i, j, s)
+				moved, err := nudge(n, base, i, j, s)
 				if err != nil {
 					return nil, err
 				}
@@ -189,7 +205,7 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 					if a == nil {
 						continue
 					}
-					if jumps(n, a, moved[k]) || slices.ContainsFunc(moved[k].F, math.IsNaN) { // the root of what may be negative
+					if jumps(n, from[k], moved[k]) || slices.ContainsFunc(moved[k].F, math.IsNaN) { // the root of what may be negative
 						for _, o := range out {
 							if o != nil {
 								o.Undecided = true
@@ -198,7 +214,7 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 						return out, nil
 					}
 					for e := range a.F { // the mean of both directions
-						change := math.Abs(moved[k].F[e]-a.F[e]) / 2 * step / math.Abs(s)
+						change := math.Abs(moved[k].F[e]-from[k].F[e]) / 2 * step / math.Abs(s)
 						if change == 0 {
 							continue
 						}
@@ -231,6 +247,59 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 		}
 	}
 	return out, nil
+}
+
+// outermost moves every element away from zero by its error, so that moving one
+// more has the largest effect on a product.
+func outermost(in []*Bounded) []*ref.Array {
+	out := make([]*ref.Array, len(in))
+	for i, b := range in {
+		if b == nil {
+			continue
+		}
+		moved := *b.Array
+		moved.F = slices.Clone(b.F)
+		for j, x := range b.F {
+			moved.F[j] += math.Copysign(b.Error[j], x)
+		}
+		out[i] = &moved
+	}
+	return out
+}
+
+// mayBeEqual reports whether errors decide about the equality of two floats: no
+// single one that is moved makes it.
+func mayBeEqual(n *onnx.Node, in []*Bounded) (bool, error) {
+	x, y := in[0], in[1]
+	if len(x.F) == 0 || len(y.F) == 0 {
+		return false, nil
+	}
+	less, greater := *n, *n
+	less.Op, greater.Op = "Less", "Greater"
+	below, err := ref.Node(&less, []*ref.Array{x.moved(-4), y.moved(4)})
+	if err != nil {
+		return false, err
+	}
+	above, err := ref.Node(&greater, []*ref.Array{x.moved(4), y.moved(-4)})
+	if err != nil {
+		return false, err
+	}
+	for i, under := range below[0].B {
+		if under && above[0].B[i] {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// moved adds some errors to each element.
+func (b *Bounded) moved(errors float64) *ref.Array {
+	a := *b.Array
+	a.F = slices.Clone(b.F)
+	for j := range a.F {
+		a.F[j] += errors * b.Error[j]
+	}
+	return &a
 }
 
 // oneVariance evaluates a normalisation with the variance that runtimes get in

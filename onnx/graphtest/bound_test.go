@@ -107,3 +107,51 @@ func TestBoundsLeaveTheTruthOfNearlyNothingOpen(t *testing.T) {
 		}
 	}
 }
+
+// TestBoundsLeaveTheEqualityOfNearlyEqualsOpen compares a sum with what it is but
+// for rounding, and with what it isn't.
+func TestBoundsLeaveTheEqualityOfNearlyEqualsOpen(t *testing.T) {
+	for other, open := range map[float64]bool{1: true, 1 + Single: true, 1.5: false} {
+		g := onnx.NewGraph("equality")
+		b := onnx.NewBuilder(g)
+		x, y := g.AddInput("x", onnx.Float, onnx.ShapeOf(1)), g.AddInput("y", onnx.Float, onnx.ShapeOf(1))
+		g.Outputs = []*onnx.Value{b.Op("Equal", nil, b.Add(x, x), y)}
+		if err := b.Err(); err != nil {
+			t.Fatal(err)
+		}
+		feed := map[string]*ref.Array{"x": ref.Floats([]float64{0.5}, 1).As(onnx.Float), "y": ref.Floats([]float64{other}, 1).As(onnx.Float)}
+		bounds, err := Bounds(g, feed, Single)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bounds[g.Outputs[0]].Undecided != open {
+			t.Errorf("whether 1 is %v is open: %v, expected %v", other, !open, open)
+		}
+	}
+}
+
+// TestBoundsCountTheErrorsOfBothFactors multiplies differences that are none but
+// for rounding.
+func TestBoundsCountTheErrorsOfBothFactors(t *testing.T) {
+	for _, op := range []string{"Mul", "ReduceProd"} {
+		g := onnx.NewGraph("factors")
+		b := onnx.NewBuilder(g)
+		x := g.AddInput("x", onnx.Float, onnx.ShapeOf(2))
+		nothing := b.Sub(b.Add(x, x), b.Mul(x, b.Floats([]float64{2}, x)))
+		in := []*onnx.Value{nothing, nothing}
+		if op == "ReduceProd" {
+			in = in[:1]
+		}
+		g.Outputs = []*onnx.Value{b.Op(op, nil, in...)}
+		if err := b.Err(); err != nil {
+			t.Fatal(err)
+		}
+		bounds, err := Bounds(g, map[string]*ref.Array{"x": ref.Floats([]float64{1, 1}, 2).As(onnx.Float)}, Single)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bounds[g.Outputs[0]].Error[0]; got < Single*Single {
+			t.Errorf("%s of two differences is off by %g at most, expected %g or more", op, got, Single*Single)
+		}
+	}
+}

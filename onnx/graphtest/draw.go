@@ -99,7 +99,7 @@ func Draw(c *Choices, o Options) (*Case, error) {
 func (d *drawing) done() (*Case, error) {
 	uses := d.g.Uses()
 	for _, v := range d.live {
-		if v.Node != nil && len(uses[v]) == 0 {
+		if v.Node != nil && len(uses[v]) == 0 && !slices.Contains(d.g.Outputs, v) {
 			d.g.Outputs = append(d.g.Outputs, v)
 		}
 	}
@@ -346,8 +346,17 @@ func (d *drawing) which(good func(v *onnx.Value) bool) *onnx.Value {
 
 // floats is a float value with a rank between low and high.
 func (d *drawing) floats(low, high int) *onnx.Value {
+	return d.floatsOf(low, high, func([]int) bool { return true })
+}
+
+// filled is floats that are one element or more.
+func (d *drawing) filled(low, high int) *onnx.Value {
+	return d.floatsOf(low, high, func(s []int) bool { return count(s) > 0 })
+}
+
+func (d *drawing) floatsOf(low, high int, good func(shape []int) bool) *onnx.Value {
 	v := d.which(func(v *onnx.Value) bool {
-		return v.Type == d.float && d.rank(v) >= low && d.rank(v) <= high
+		return v.Type == d.float && d.rank(v) >= low && d.rank(v) <= high && good(d.dims(v))
 	})
 	if v == nil || d.One(6) {
 		v = d.keep(d.leaf(d.shape(low, high)))

@@ -21,10 +21,7 @@ func indices(makers table) {
 		d.op("Gather", []onnx.Attr{at("axis", axis)}, x, d.indices(n, Pick(d.Choices, []int{}, []int{1}, []int{3}, []int{2, 2})...))
 	}
 	makers[":GatherElements"] = func(d *drawing) {
-		x := d.floats(1, 4)
-		if count(d.dims(x)) == 0 {
-			return // of no elements there are no indices
-		}
+		x := d.filled(1, 4)
 		axis := d.axis(d.rank(x))
 		i := int(axis+int64(d.rank(x))) % d.rank(x)
 		s := slices.Clone(d.dims(x))
@@ -35,10 +32,7 @@ func indices(makers table) {
 		d.op("GatherElements", []onnx.Attr{at("axis", axis)}, x, d.indices(d.dims(x)[i], s...))
 	}
 	makers[":GatherND"] = func(d *drawing) {
-		x := d.floats(1, 4)
-		if count(d.dims(x)) == 0 {
-			return // of no elements there are no indices
-		}
+		x := d.filled(1, 4)
 		s := d.dims(x)
 		batch := 0
 		if len(s) > 1 && d.One(3) {
@@ -56,7 +50,7 @@ func indices(makers table) {
 		d.op("GatherND", attrs, x, d.tuples(s[batch:batch+depth], shape))
 	}
 	makers[":ScatterElements"] = func(d *drawing) {
-		x := d.floats(1, 4)
+		x := d.filled(1, 4)
 		s := d.dims(x)
 		axis := d.axis(len(s))
 		i := int(axis+int64(len(s))) % len(s)
@@ -76,7 +70,7 @@ func indices(makers table) {
 		d.op("ScatterElements", []onnx.Attr{at("axis", axis), at("reduction", reduction)}, x, places, d.leaf(shape))
 	}
 	makers[":ScatterND"] = func(d *drawing) {
-		x := d.floats(1, 4)
+		x := d.filled(1, 4)
 		s := d.dims(x)
 		depth := d.Between(1, len(s))
 		reduction := Pick(d.Choices, "none", "add", "mul", "max", "min")

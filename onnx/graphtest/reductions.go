@@ -57,7 +57,7 @@ func reductions(makers table) {
 		d.op(op, d.maybe("axis", d.axis(d.rank(x))), x)
 	}, "Softmax", "LogSoftmax")
 	makers[":LayerNormalization"] = func(d *drawing) {
-		x := d.floats(1, 4)
+		x := d.filled(1, 4)
 		axis := d.axis(d.rank(x))
 		s := d.dims(x)[(axis+int64(d.rank(x)))%int64(d.rank(x)):]
 		in := []*onnx.Value{x, d.leaf(s)}
@@ -67,7 +67,7 @@ func reductions(makers table) {
 		d.emit("LayerNormalization", Pick(d.Choices, 1, 3), append(d.maybe("epsilon", float32(1e-3)), at("axis", axis)), in...)
 	}
 	makers[":RMSNormalization"] = func(d *drawing) {
-		x := d.floats(1, 4)
+		x := d.filled(1, 4)
 		axis := d.axis(d.rank(x))
 		s := d.dims(x)[(axis+int64(d.rank(x)))%int64(d.rank(x)):]
 		d.opset = 23
