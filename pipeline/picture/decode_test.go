@@ -169,19 +169,21 @@ func TestBombsTakeNoMemory(t *testing.T) {
 	sum := crc32.ChecksumIEEE(sized(p, 16, 4, true)[12:29])
 	j := encodeWith(t, func(b *bytes.Buffer) error { return stdjpeg.Encode(b, img, nil) })
 	for name, data := range map[string][]byte{
-		"png":  append(sized(p, 16, 4, true)[:29], append(binary.BigEndian.AppendUint32(nil, sum), p[33:]...)...),
-		"jpeg": sized(j, bytes.Index(j, []byte{0xff, 0xc0})+5, 2, true),
-		"gif":  sized(encodeWith(t, func(b *bytes.Buffer) error { return gif.Encode(b, img, nil) }), 6, 2, false),
-		"bmp":  sized(encodeWith(t, func(b *bytes.Buffer) error { return bmp.Encode(b, img) }), 18, 4, false),
-		"webp": blankWebP(14000, 14000),
-		"tiff": sizedTIFF(14000),
+		"png":                     append(sized(p, 16, 4, true)[:29], append(binary.BigEndian.AppendUint32(nil, sum), p[33:]...)...),
+		"jpeg":                    sized(j, bytes.Index(j, []byte{0xff, 0xc0})+5, 2, true),
+		"gif":                     sized(encodeWith(t, func(b *bytes.Buffer) error { return gif.Encode(b, img, nil) }), 6, 2, false),
+		"bmp":                     sized(encodeWith(t, func(b *bytes.Buffer) error { return bmp.Encode(b, img) }), 18, 4, false),
+		"webp":                    blankWebP(14000, 14000),
+		"tiff":                    sizedTIFF(14000),
+		"webp in a header of 8x8": extendedWebP(8, 8, blankWebP(14000, 14000)),
+		"tiff in tiles":           tiledTIFF(8, 14000),
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		err := new(RGB).Decode(data)
 		masked := new(Gray).DecodeMask(data, MaskOptions{})
 		runtime.ReadMemStats(&after)
-		if err == nil || masked == nil || !strings.Contains(err.Error(), "14000x14000") {
+		if err == nil || masked == nil || !strings.Contains(err.Error(), "14000") {
 			t.Errorf("%s: %v, as a mask %v", name, err, masked)
 		}
 		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
@@ -196,6 +198,17 @@ func blankWebP(w, h uint32) []byte {
 	data := []byte("RIFF\x18\x00\x00\x00WEBPVP8L\x0b\x00\x00\x00\x2f")
 	data = binary.LittleEndian.AppendUint32(data, w-1|(h-1)<<14)
 	return append(data, 0x88, 0x88, 0x08, 0, 0, 0, 0)
+}
+
+// extendedWebP puts a still file's picture behind a header that states a size.
+func extendedWebP(w, h uint32, still []byte) []byte {
+	data := []byte("RIFF\x00\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x00\x00\x00\x00")
+	for _, n := range []uint32{w - 1, h - 1} {
+		data = append(data, byte(n), byte(n>>8), byte(n>>16))
+	}
+	data = append(data, still[12:]...)
+	binary.LittleEndian.PutUint32(data[4:], uint32(len(data)-8))
+	return data
 }
 
 func TestPicturesOfOneColourMayBeDense(t *testing.T) {
@@ -253,8 +266,19 @@ func decodedWithin(t *testing.T, data []byte, decode func()) {
 
 // sizedTIFF is a file that says how large it is, and little more.
 func sizedTIFF(size uint32) []byte {
-	data := []byte("II*\x00\x08\x00\x00\x00\x06\x00")
-	for _, tag := range [][2]uint32{{tiffWidth, size}, {tiffHeight, size}, {tiffBits, 8}, {tiffStrips, 8}, {tiffRowsPerStrip, size}, {tiffStripBytes, 40}} {
+	return taggedTIFF([][2]uint32{{tiffWidth, size}, {tiffHeight, size}, {tiffBits, 8}, {tiffStrips, 8}, {tiffRowsPerStrip, size}, {tiffStripBytes, 40}})
+}
+
+// tiledTIFF is a small picture in one tile of another width.
+func tiledTIFF(size, tile uint32) []byte {
+	return taggedTIFF([][2]uint32{{tiffWidth, size}, {tiffHeight, size}, {tiffBits, 8}, {tiffTileWidth, tile}, {tiffTileHeight, size}, {tiffTiles, 8}, {tiffTileBytes, 40}})
+}
+
+// taggedTIFF is a file of one number to a tag.
+func taggedTIFF(tags [][2]uint32) []byte {
+	data := []byte("II*\x00\x08\x00\x00\x00")
+	data = binary.LittleEndian.AppendUint16(data, uint16(len(tags)))
+	for _, tag := range tags {
 		data = binary.LittleEndian.AppendUint16(data, uint16(tag[0]))
 		data = binary.LittleEndian.AppendUint16(data, 4)
 		data = binary.LittleEndian.AppendUint32(data, 1)
