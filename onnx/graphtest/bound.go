@@ -226,6 +226,11 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 			}
 		}
 	}
+	if n.Op == "ReduceL2" && u == Single { // squares below the least float32
+		for e := range out[0].Error {
+			out[0].Error[e] += 0x1p-70
+		}
+	}
 	off, err := oneVariance(n, arrays, u)
 	if err != nil {
 		return nil, err
