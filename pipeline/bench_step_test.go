@@ -18,7 +18,7 @@ func (b *bench) step(j job) {
 	forward := bareForward(b.T, b.model, ort.Options{})
 	first := b.openStep(gradients.FirstOrder, ort.Options{})
 	explain := b.openExplaining()
-	product, operations := largeProduct(b.T)
+	product, operations := largeProduct(b.T, ort.Options{})
 	b.r.Work["forward"], b.r.Work["product"] = forwardWork(b.T, b.model), operations
 	r := newRounds(b)
 	pytorch := b.startTorch(j, "step", saveInputs(b.T, first.in))

@@ -123,7 +123,7 @@ func forwardWork(t testing.TB, m *Model) float64 {
 
 // largeProduct returns a product of two square matrices to run, and its work: what
 // the machine gives.
-func largeProduct(t testing.TB) (run func() error, operations float64) {
+func largeProduct(t testing.TB, opt ort.Options) (run func() error, operations float64) {
 	t.Helper()
 	const n = 1536
 	g := onnx.NewGraph("product")
@@ -137,7 +137,7 @@ func largeProduct(t testing.TB) (run func() error, operations float64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := ort.NewSession(data, ort.Options{})
+	s, err := ort.NewSession(data, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
