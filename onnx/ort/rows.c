@@ -11,14 +11,18 @@ void rows_part(const row_program *p, size_t block, size_t *from, size_t *to) {
 	*to = *from + each < all ? *from + each : all;
 }
 
-void rows_run(const row_program *p, const float *const *inputs, float *const *outputs, size_t block) {
 #if defined __x86_64__
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-		rows_run_avx2(p, inputs, outputs, block);
-		return;
-	}
+#define PATH(name, ...) (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? name##_avx2(__VA_ARGS__) : name##_any(__VA_ARGS__))
+#else
+#define PATH(name, ...) name##_any(__VA_ARGS__)
 #endif
-	rows_run_any(p, inputs, outputs, block);
+
+void rows_run(const row_program *p, const float *const *inputs, float *const *outputs, size_t block) {
+	PATH(rows_run, p, inputs, outputs, block);
+}
+
+void rows_turn(const float *rows, size_t stride, size_t count, size_t length, float *to, size_t apart) {
+	PATH(rows_turn, rows, stride, count, length, to, apart);
 }
 
 size_t rows_blocks(const row_program *p) {

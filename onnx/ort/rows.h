@@ -63,6 +63,12 @@ void rows_run_any(const row_program *p, const float *const *inputs, float *const
 void rows_run_avx2(const row_program *p, const float *const *inputs, float *const *outputs, size_t block);
 void rows_run(const row_program *p, const float *const *inputs, float *const *outputs, size_t block);
 
+// rows_turn writes so many rows, which lie stride apart, as columns of an array whose
+// own rows are that far apart.
+void rows_turn_any(const float *rows, size_t stride, size_t count, size_t length, float *to, size_t apart);
+void rows_turn_avx2(const float *rows, size_t stride, size_t count, size_t length, float *to, size_t apart);
+void rows_turn(const float *rows, size_t stride, size_t count, size_t length, float *to, size_t apart);
+
 // rows_add lets a session have nodes that are programs.
 status_t rows_domain(const void *api, void **domain);
 status_t rows_add(const void *api, void *options, void *domain);

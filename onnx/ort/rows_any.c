@@ -1,2 +1,3 @@
 #define ROWS_RUN rows_run_any
+#define ROWS_TURN rows_turn_any
 #include "rows_kernel.h"

@@ -5,6 +5,7 @@
 #pragma GCC target("avx2,fma")
 #endif
 #define ROWS_RUN rows_run_avx2
+#define ROWS_TURN rows_turn_avx2
 #include "rows_kernel.h"
 #if defined __clang__
 #pragma clang attribute pop

@@ -1,7 +1,7 @@
 // How a program is run, eight elements at a time: included by one file for any
 // processor and by one for AVX2, since compilers take vectors apart where a file's
 // processor has none, before they look at the function that a loop ends up in.
-// ROWS_RUN names the function.
+// ROWS_RUN and ROWS_TURN name the functions.
 #include "rows.h"
 
 #include <string.h>
@@ -162,6 +162,10 @@ INLINE void turn(const float *tile, size_t stride, size_t rows, size_t length, f
 	}
 	for (; j < length; j++)
 		for (size_t i = 0; i < rows; i++) to[j * apart + i] = tile[i * stride + j];
+}
+
+void ROWS_TURN(const float *tile, size_t stride, size_t rows, size_t length, float *to, size_t apart) {
+	turn(tile, stride, rows, length, to, apart);
 }
 
 void ROWS_RUN(const row_program *p, const float *const *inputs, float *const *outputs, size_t block) {

@@ -242,6 +242,52 @@ func TestDamagedProgramsAreRefused(t *testing.T) {
 	}
 }
 
+// TestDamagedLayoutsOfHeadsAreRefused changes the numbers of a layout, and its length.
+func TestDamagedLayoutsOfHeadsAreRefused(t *testing.T) {
+	orttest.Need(t)
+	opens := func(layout, shape []int64) bool {
+		g := onnx.NewGraph("layout")
+		x := g.AddInput("x", onnx.Float, onnx.ShapeOf(2, 3, 5, 16))
+		y := &onnx.Value{Name: "y", Type: onnx.Float}
+		y.Node = &onnx.Node{Name: "heads", Domain: "relevit", Op: "Heads", Inputs: []*onnx.Value{x}, Outputs: []*onnx.Value{y},
+			Attrs: []onnx.Attr{{Name: "layout", Value: layout}, {Name: "shape", Value: shape}}}
+		g.Nodes, g.Outputs = []*onnx.Node{y.Node}, []*onnx.Value{y}
+		data, err := (&onnx.Model{IRVersion: 10, Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: g}).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := ort.NewSession(data, ort.Options{Rows: true, Threads: 1})
+		if err == nil {
+			s.Close()
+		}
+		return err == nil
+	}
+	good, shape := []int64{2, 3, 5, 16, 1, 0, 0}, []int64{2, 5, 3, 16}
+	if !opens(good, shape) {
+		t.Fatal("the layout isn't taken")
+	}
+	for i := range good {
+		for _, v := range []int64{-1, 7, 1 << 40, math.MaxInt64, math.MinInt64} {
+			bad := slices.Clone(good)
+			bad[i] = v
+			if opens(bad, shape) {
+				t.Errorf("number %d as %d was taken", i, v)
+			}
+		}
+		if opens(good[:i], shape) {
+			t.Errorf("%d of %d numbers were taken", i, len(good))
+		}
+	}
+	for _, bad := range [][]int64{{2, 5, 3, 15}, {-2, -5, 3, 16}, {480, 0}, {math.MaxInt64, 2}} {
+		if opens(good, bad) {
+			t.Errorf("shape %v was taken", bad)
+		}
+	}
+	if opens([]int64{2, 3, 5, 16, 1, 1, 1}, []int64{2, 3, 5, 16}) {
+		t.Error("columns of split rows were taken")
+	}
+}
+
 // TestCustomOpIsLaidOutAsTheHeaderHasIt compares the members of our copy of
 // OrtCustomOp with the header that comes with the Go binding.
 func TestCustomOpIsLaidOutAsTheHeaderHasIt(t *testing.T) {
@@ -262,7 +308,7 @@ func TestCustomOpIsLaidOutAsTheHeaderHasIt(t *testing.T) {
 		}
 		return names
 	}
-	ours := members("rows_op.c", "typedef struct custom_op {", "} custom_op;")
+	ours := members("custom_op.h", "typedef struct custom_op {", "} custom_op;")
 	theirs := members(filepath.Join(strings.TrimSpace(string(out)), "onnxruntime_c_api.h"), "\nstruct OrtCustomOp {", "\n};")
 	if len(ours) != 25 || fmt.Sprint(ours) != fmt.Sprint(theirs) {
 		t.Errorf("ours  %v\ntheirs %v", ours, theirs)
