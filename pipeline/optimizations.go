@@ -86,6 +86,9 @@ func (o GraphOptions) encodeFor(g *onnx.Graph, opt *ort.Options) ([]byte, error)
 	}
 	if opt.Rows = o.has(rows) && !on.CUDA(); opt.Rows {
 		g, _ = g.Clone()
+		if err := passes.FuseHeads(g); err != nil {
+			return nil, fmt.Errorf("joining heads of the %s graph: %w", g.Name, err)
+		}
 		if err := passes.FuseRows(g, o.Lean); err != nil {
 			return nil, fmt.Errorf("gathering rows of the %s graph: %w", g.Name, err)
 		}

@@ -41,6 +41,10 @@ func (r *grouping) rewrite() error {
 	}
 	before := map[*onnx.Node]*onnx.Node{} // by the first reader
 	for v, t := range r.turned {
+		if n := joins(t.read); n != nil {
+			alsoTurn(n, t.columns)
+			continue
+		}
 		before[t.reader] = turnAlone(v, t)
 	}
 	var nodes []*onnx.Node

@@ -10,6 +10,7 @@ import (
 type turned struct {
 	columns *onnx.Value // (C, R); its node is that of the value itself until a program makes it
 	reader  *onnx.Node  // the first
+	read    *onnx.Value // the matrix that it read
 }
 
 // What is worth turning: of fewer rows or shorter ones a product takes too little.
@@ -49,7 +50,7 @@ func (r *grouping) turn() {
 		t := r.turned[v]
 		if t == nil {
 			rows, length := read.Shape[0], read.Shape[1]
-			t = &turned{&onnx.Value{Name: r.g.Fresh(v.Name + "/columns"), Type: onnx.Float, Shape: onnx.Shape{length, rows}, Node: v.Node}, n}
+			t = &turned{&onnx.Value{Name: r.g.Fresh(v.Name + "/columns"), Type: onnx.Float, Shape: onnx.Shape{length, rows}, Node: v.Node}, n, read}
 			r.turned[v] = t
 		}
 		n.Inputs[0] = t.columns
