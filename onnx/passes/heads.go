@@ -6,7 +6,7 @@ import (
 	"github.com/relevit/relevit/onnx"
 )
 
-// HeadsOp, of RowsDomain, is the operator that FuseHeads makes nodes of. Its
+// HeadsOp is the operator, of RowsDomain, that FuseHeads makes nodes of. Its
 // attributes are a layout (see onnx/ort/heads_op.c) and the shape of its outputs.
 const HeadsOp = "Heads"
 
