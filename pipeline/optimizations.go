@@ -40,7 +40,7 @@ const (
 	narrowing = "narrow"    // see passes.Narrow
 	sharing   = "sharing"   // see onnx.Builder
 	oneQuery  = "one-query" // of the last map, see oneRow
-	rows      = "rows"      // see passes.FuseRows
+	rows      = "rows"      // see passes.FuseRows and passes.FuseHeads
 )
 
 func optimizationNames() []string {
@@ -77,7 +77,7 @@ func (o GraphOptions) do(g *onnx.Graph, list []optimization) error {
 }
 
 // encodeFor encodes a graph for a session of its own. On the CPU, unless that is
-// off, nodes of it are first gathered into rows, on a copy: what a run's folder
+// off, nodes of it first become operators of our own, on a copy: what a run's folder
 // keeps is for any runtime.
 func (o GraphOptions) encodeFor(g *onnx.Graph, opt *ort.Options) ([]byte, error) {
 	on, err := opt.Find()
