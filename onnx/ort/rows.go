@@ -19,7 +19,7 @@ var rowsDomain struct {
 	made handle
 }
 
-// addRows lets a session have the nodes of passes.FuseRows.
+// addRows lets a session have the nodes of passes.FuseRows and passes.FuseHeads.
 func addRows(so *binding.SessionOptions) error {
 	api, _, err := current()
 	if err != nil {
