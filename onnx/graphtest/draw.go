@@ -39,7 +39,7 @@ func Operators() []string { return slices.Sorted(maps.Keys(makers)) }
 
 // makers draw one node of an operator each. One that finds nothing fit to
 // apply its operator to may draw none.
-var makers = collect(elementwise, products, windows, reductions, layout, indices)
+var makers = collect(elementwise, products, windows, reductions, normalizations, layout, indices)
 
 type table map[string]func(*drawing)
 

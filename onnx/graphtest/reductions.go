@@ -56,6 +56,9 @@ func reductions(makers table) {
 		x := d.floats(1, 5)
 		d.op(op, d.maybe("axis", d.axis(d.rank(x))), x)
 	}, "Softmax", "LogSoftmax")
+}
+
+func normalizations(makers table) {
 	makers[":LayerNormalization"] = func(d *drawing) {
 		x := d.filled(1, 4)
 		axis := d.axis(d.rank(x))
