@@ -91,8 +91,12 @@ func TestHeadsAreSplitAndJoinedAsTheirNodesDo(t *testing.T) {
 			}
 			got := runRows(t, fused, feed)
 			for i, v := range g.Outputs {
+				within := 0x1p-24 * float64(d[0]*d[1]) * 8
+				if i == 0 || i == len(g.Outputs)-2 { // only moved
+					within = 0
+				}
 				for j, x := range want[i].F {
-					if y := got[v.Name].F[j]; !(math.Abs(y-x) <= 0x1p-24*float64(d[0]*d[1])*8) {
+					if y := got[v.Name].F[j]; !(math.Abs(y-x) <= within) {
 						t.Fatalf("%v: element %d of %v is %v, expected %v", d, j, v, y, x)
 					}
 				}
