@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -41,10 +43,11 @@ const (
 	sharing   = "sharing"   // see onnx.Builder
 	oneQuery  = "one-query" // of the last map, see oneRow
 	rows      = "rows"      // see passes.FuseRows and passes.FuseHeads
+	products  = "products"  // see passes.FuseProducts
 )
 
 func optimizationNames() []string {
-	names := []string{narrowing, sharing, oneQuery, rows}
+	names := []string{narrowing, sharing, oneQuery, rows, products}
 	for _, o := range slices.Concat(lowering, finishing) {
 		names = append(names, o.name)
 	}
@@ -84,8 +87,19 @@ func (o GraphOptions) encodeFor(g *onnx.Graph, opt *ort.Options) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	if opt.Rows = o.has(rows) && !on.CUDA(); opt.Rows {
-		g, _ = g.Clone()
+	own := o.has(rows)
+	multiplies := o.has(products) && ort.Products()
+	if on.CUDA() || !own && !multiplies {
+		return Encode(g)
+	}
+	opt.Rows = true
+	g, _ = g.Clone()
+	if multiplies {
+		if err := passes.FuseProducts(g, cmp.Or(opt.Threads, runtime.GOMAXPROCS(0))); err != nil {
+			return nil, fmt.Errorf("making products of the %s graph: %w", g.Name, err)
+		}
+	}
+	if own {
 		if err := passes.FuseHeads(g); err != nil {
 			return nil, fmt.Errorf("joining heads of the %s graph: %w", g.Name, err)
 		}

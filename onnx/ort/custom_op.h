@@ -110,6 +110,6 @@ static inline void op_release(int *inputs, int *outputs) {
 	.GetVariadicOutputHomogeneity = op_homogeneous, .GetStartVersion = op_from_version_1, .GetEndVersion = op_to_any_version, \
 	.ReleaseMayInplace = op_release, .GetAliasMap = op_none, .ReleaseAliasMap = op_release
 
-extern const custom_op rows_op, heads_op;
+extern const custom_op rows_op, heads_op, product_op;
 
 #endif

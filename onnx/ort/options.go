@@ -18,7 +18,7 @@ type Options struct {
 	Threads int    // within one operator; 0 means all cores this process may use
 	Device  string // "" or "cpu", "cuda", "cuda:N"; "auto": cuda where that works, else cpu
 	AsIs    bool   // run the nodes as written, without graph optimizations
-	Rows    bool   // the graph is of our own making and may have nodes of passes.FuseRows and FuseHeads, for the CPU
+	Rows    bool   // the graph is of our own making and may have nodes of passes.FuseRows, FuseHeads and FuseProducts, for the CPU
 	Repeats bool   // run nodes that compute the same as often as they are there
 	Profile string // prefix of a JSON profile that EndProfile completes; "" means none
 	Name    string // what messages call a model given as bytes; "" means "the graph"

@@ -1,6 +1,7 @@
 package ort
 
 // #cgo CFLAGS: -O3 -Wno-psabi
+// #include "product.h"
 // #include "rows.h"
 import "C"
 
@@ -19,7 +20,10 @@ var rowsDomain struct {
 	made handle
 }
 
-// addRows lets a session have the nodes of passes.FuseRows and passes.FuseHeads.
+// Products reports whether this processor runs the nodes of passes.FuseProducts.
+func Products() bool { return C.product_here() != 0 }
+
+// addRows lets a session have the nodes of passes.FuseRows, FuseHeads and FuseProducts.
 func addRows(so *binding.SessionOptions) error {
 	api, _, err := current()
 	if err != nil {

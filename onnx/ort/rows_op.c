@@ -96,7 +96,8 @@ const custom_op rows_op = {
 status_t rows_domain(const void *api, void **domain) {
 	TRY(FN(CreateCustomOpDomain, status_t, const char *, void **)("relevit", domain));
 	TRY(FN(CustomOpDomain_Add, status_t, void *, const custom_op *)(*domain, &rows_op));
-	return FN(CustomOpDomain_Add, status_t, void *, const custom_op *)(*domain, &heads_op);
+	TRY(FN(CustomOpDomain_Add, status_t, void *, const custom_op *)(*domain, &heads_op));
+	return FN(CustomOpDomain_Add, status_t, void *, const custom_op *)(*domain, &product_op);
 }
 
 status_t rows_add(const void *api, void *options, void *domain) {

@@ -288,6 +288,53 @@ func TestDamagedLayoutsOfHeadsAreRefused(t *testing.T) {
 	}
 }
 
+// TestDamagedLayoutsOfProductsAreRefused changes the numbers of a layout, and its
+// length.
+func TestDamagedLayoutsOfProductsAreRefused(t *testing.T) {
+	orttest.Need(t)
+	if !ort.Products() {
+		t.Skip("this processor has no AVX-512")
+	}
+	opens := func(layout, shape []int64) bool {
+		g := onnx.NewGraph("layout")
+		a, b := g.AddInput("a", onnx.Float, onnx.ShapeOf(2, 40, 300)), g.AddInput("b", onnx.Float, onnx.ShapeOf(2, 300, 50))
+		y := &onnx.Value{Name: "y", Type: onnx.Float}
+		y.Node = &onnx.Node{Name: "product", Domain: "relevit", Op: "Product", Inputs: []*onnx.Value{a, b}, Outputs: []*onnx.Value{y},
+			Attrs: []onnx.Attr{{Name: "layout", Value: layout}, {Name: "shape", Value: shape}}}
+		g.Nodes, g.Outputs = []*onnx.Node{y.Node}, []*onnx.Value{y}
+		data, err := (&onnx.Model{IRVersion: 10, Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: g}).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := ort.NewSession(data, ort.Options{Rows: true, Threads: 1})
+		if err == nil {
+			s.Close()
+		}
+		return err == nil
+	}
+	good, shape := []int64{2, 40, 50, 300, 0, 0, 0, 2}, []int64{2, 40, 50}
+	if !opens(good, shape) {
+		t.Fatal("the layout isn't taken")
+	}
+	for i := range good {
+		for _, v := range []int64{-1, 1 << 40, math.MaxInt64, math.MinInt64} {
+			bad := slices.Clone(good)
+			bad[i] = v
+			if opens(bad, shape) {
+				t.Errorf("number %d as %d was taken", i, v)
+			}
+		}
+		if opens(good[:i], shape) {
+			t.Errorf("%d of %d numbers were taken", i, len(good))
+		}
+	}
+	for _, bad := range [][]int64{{2, 40, 49}, {-2, -40, 50}, {4000, 0}, {math.MaxInt64, 2}} {
+		if opens(good, bad) {
+			t.Errorf("shape %v was taken", bad)
+		}
+	}
+}
+
 // TestCustomOpIsLaidOutAsTheHeaderHasIt compares the members of our copy of
 // OrtCustomOp with the header that comes with the Go binding.
 func TestCustomOpIsLaidOutAsTheHeaderHasIt(t *testing.T) {

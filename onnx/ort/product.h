@@ -1,0 +1,41 @@
+// Products of matrices that passes.FuseProducts gives to us. Both factors are copied
+// into panels first, whichever way they lie, so that neither a transposed factor nor
+// a row length that meets itself in the processor's cache costs anything, and a
+// kernel of AVX-512 runs over the panels.
+#ifndef RELEVIT_ORT_PRODUCT_H
+#define RELEVIT_ORT_PRODUCT_H
+
+#include <stddef.h>
+
+enum {
+	PRODUCT_TALL = 8,     // rows of a tile
+	PRODUCT_WIDE = 48,    // columns of it: 24 vectors of AVX-512's 32 registers
+	PRODUCT_DEPTH = 400,   // terms that are summed up before a tile is written
+	PRODUCT_ROWS = 192,    // rows whose panels stay in a core's second cache
+	PRODUCT_COLUMNS = 768, // columns whose panels are made at once
+};
+
+// A factor's element (i, j) is at i * row + j * column, one of which is 1.
+typedef struct {
+	const float *at;
+	size_t row, column;
+} product_factor;
+
+// c = a b + bias, where c (m,n) has rows that lie stride apart.
+typedef struct {
+	size_t m, n, k;
+	product_factor a, b;
+	float *c;
+	size_t stride;
+	const float *bias; // (n), or NULL
+} product;
+
+// product_here tells whether this processor has the kernel's instructions.
+int product_here(void);
+
+// product_run computes a product with panels in memory of as many elements as
+// product_memory says.
+size_t product_memory(const product *p);
+void product_run(const product *p, float *memory);
+
+#endif
