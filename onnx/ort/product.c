@@ -56,7 +56,7 @@ static void pack_columns(const product_factor *b, size_t columns, size_t depth, 
 typedef struct {
 	float *c;
 	size_t stride;
-	const float *bias;
+	const float *bias, *times;
 	int adds;       // to what is there
 	__mmask16 last; // of the last vector's columns
 } target;
@@ -66,7 +66,10 @@ typedef struct {
 INLINE void tile(int rows, int vectors, const float *a, size_t row, size_t term, const float *b, size_t width, size_t depth, const target *t) {
 	__m512 sum[PRODUCT_TALL][VECTORS];
 	for (int i = 0; i < rows; i++)
-		for (int j = 0; j < vectors; j++) sum[i][j] = _mm512_setzero_ps();
+		for (int j = 0; j < vectors; j++) {
+			sum[i][j] = _mm512_setzero_ps();
+			if (t->times) _mm_prefetch((const char *)(t->times + (size_t)i * t->stride + j * LANES), _MM_HINT_T0);
+		}
 	for (size_t k = 0; k < depth; k++, a += term, b += width) {
 		__m512 y[VECTORS];
 		for (int j = 0; j < vectors; j++) y[j] = _mm512_loadu_ps(b + j * LANES);
@@ -83,6 +86,7 @@ INLINE void tile(int rows, int vectors, const float *a, size_t row, size_t term,
 			__m512 v = sum[i][j];
 			if (t->adds) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, c));
 			if (t->bias) v = _mm512_add_ps(v, bias);
+			if (t->times) v = _mm512_mul_ps(v, _mm512_maskz_loadu_ps(mask, t->times + (size_t)i * t->stride + j * LANES));
 			if (mask == 0xffff)
 				_mm512_storeu_ps(c, v);
 			else
@@ -118,6 +122,7 @@ void product_run(const product *p, float *memory) {
 		size_t all = (columns + LANES - 1) / LANES, panels = (all + VECTORS - 1) / VECTORS, vectors = (all + panels - 1) / panels, width = vectors * LANES;
 		for (size_t k = 0; k < p->k; k += each) {
 			size_t depth = least(p->k - k, each);
+			const float *times = k + depth == p->k ? p->times : NULL;
 			product_factor b = p->b;
 			b.at += k * b.row + from * b.column;
 			pack_columns(&b, columns, depth, vectors, right);
@@ -131,7 +136,9 @@ void product_run(const product *p, float *memory) {
 					target t = {.stride = p->stride, .adds = k > 0, .bias = k || !p->bias ? NULL : p->bias + from + j};
 					t.last = (__mmask16)((1u << (some - (of - 1) * LANES)) - 1);
 					for (size_t r = 0; r < rows; r += PRODUCT_TALL) {
-						t.c = p->c + (i + r) * p->stride + from + j;
+						size_t at = (i + r) * p->stride + from + j;
+						t.c = p->c + at;
+						if (times) t.times = times + at;
 						const float *lines = packed ? left + r * depth : a.at + r * a.row;
 						tiles(least(rows - r, PRODUCT_TALL), of, lines, packed ? 1 : a.row, right + j * depth, width, depth, &t);
 					}

@@ -21,13 +21,14 @@ typedef struct {
 	size_t row, column;
 } product_factor;
 
-// c = a b + bias, where c (m,n) has rows that lie stride apart.
+// c = (a b + bias) * times, where c and times (m,n) have rows that lie stride apart.
 typedef struct {
 	size_t m, n, k;
 	product_factor a, b;
 	float *c;
 	size_t stride;
-	const float *bias; // (n), or NULL
+	const float *bias;  // (n), or NULL
+	const float *times; // or NULL
 } product;
 
 // product_here tells whether this processor has the kernel's instructions.

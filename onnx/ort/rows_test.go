@@ -312,7 +312,7 @@ func TestDamagedLayoutsOfProductsAreRefused(t *testing.T) {
 		}
 		return err == nil
 	}
-	good, shape := []int64{2, 40, 50, 300, 0, 0, 0, 2}, []int64{2, 40, 50}
+	good, shape := []int64{2, 40, 50, 300, 0, 0, 0, 0, 2}, []int64{2, 40, 50}
 	if !opens(good, shape) {
 		t.Fatal("the layout isn't taken")
 	}

@@ -12,10 +12,12 @@ const ProductOp = "Product"
 
 // FuseProducts has large products of matrices made by a kernel of our own
 // (onnx/ort/product.c), on so many threads: a Gemm with or without a bias, and a
-// MatMul of one pair of matrices or of as many pairs, whose Transposes it takes in.
+// MatMul of one pair of matrices or of as many pairs, whose Transposes it takes in,
+// as it does a Mul that alone reads the product, by as many elements.
 // The graph is then for our own sessions alone (ort.Options.Rows), where
 // ort.Products says so.
 func FuseProducts(g *onnx.Graph, threads int) error {
+	uses := g.Uses()
 	for _, n := range g.Nodes {
 		if n.Domain != "" || len(n.Outputs) != 1 || n.Outputs[0].Type != onnx.Float {
 			continue
@@ -30,6 +32,9 @@ func FuseProducts(g *onnx.Graph, threads int) error {
 			l, in, ok = matMulLayout(n)
 		}
 		if ok && l.worth() {
+			if mul, factor := multiplied(uses, g.Outputs, n.Outputs[0]); mul != nil {
+				l.times, in, n = true, append(in, factor), mul
+			}
 			shape := n.Outputs[0].Shape.Ints()
 			n.Domain, n.Op, n.Inputs = RowsDomain, ProductOp, in
 			n.Attrs = []onnx.Attr{{Name: "layout", Value: l.numbers(threads)}, {Name: "shape", Value: shape}}
@@ -44,6 +49,7 @@ type productLayout struct {
 	batch, m, n, k          int64
 	leftTurned, rightTurned bool // a factor lies as its transpose
 	bias                    bool // (n), the third input
+	times                   bool // by as many elements, the last input
 }
 
 // worth reports whether our kernel is quicker than the runtime's: where sums are
@@ -69,7 +75,7 @@ func (l productLayout) numbers(threads int) []int64 {
 		}
 		return 0
 	}
-	return []int64{l.batch, l.m, l.n, l.k, one(l.leftTurned), one(l.rightTurned), one(l.bias), int64(threads)}
+	return []int64{l.batch, l.m, l.n, l.k, one(l.leftTurned), one(l.rightTurned), one(l.bias), one(l.times), int64(threads)}
 }
 
 func gemmLayout(n *onnx.Node) (l productLayout, in []*onnx.Value, ok bool) {
@@ -110,6 +116,32 @@ func matMulLayout(n *onnx.Node) (l productLayout, in []*onnx.Value, ok bool) {
 	a, l.leftTurned = untransposed(a)
 	b, l.rightTurned = untransposed(b)
 	return l, []*onnx.Value{a, b}, true
+}
+
+// multiplied finds the Mul that alone reads a product, past Reshapes, and its other
+// factor, where that has the product's elements.
+func multiplied(uses map[*onnx.Value][]*onnx.Node, outputs []*onnx.Value, v *onnx.Value) (*onnx.Node, *onnx.Value) {
+	for len(uses[v]) == 1 && !slices.Contains(outputs, v) {
+		n := uses[v][0]
+		switch {
+		case n.Domain != "":
+			return nil, nil
+		case n.Op == "Reshape" && n.Inputs[0] == v:
+			v = n.Outputs[0]
+			continue
+		case n.Op != "Mul" || len(n.Inputs) != 2 || n.Inputs[0] == n.Inputs[1]:
+			return nil, nil
+		}
+		factor := n.Inputs[0]
+		if factor == v {
+			factor = n.Inputs[1]
+		}
+		if !factor.Shape.Same(v.Shape) || !factor.Shape.Known() {
+			return nil, nil
+		}
+		return n, factor
+	}
+	return nil, nil
 }
 
 // untransposed goes behind a Transpose of a value's last two axes.
