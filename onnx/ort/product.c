@@ -10,6 +10,7 @@
 #if defined __clang__
 #pragma clang attribute push(__attribute__((target("avx512f,avx2,fma"))), apply_to = function)
 #else
+#pragma GCC push_options
 #pragma GCC target("avx512f,avx2,fma")
 #endif
 
@@ -150,6 +151,8 @@ void product_run(const product *p, float *memory) {
 
 #if defined __clang__
 #pragma clang attribute pop
+#else
+#pragma GCC pop_options
 #endif
 #else
 void product_run(const product *p, float *memory) {}
