@@ -8,10 +8,10 @@
 #include <stddef.h>
 
 enum {
-	PRODUCT_TALL = 8,     // rows of a tile
-	PRODUCT_WIDE = 48,    // columns of it: 24 vectors of AVX-512's 32 registers
-	PRODUCT_DEPTH = 400,   // terms that are summed up before a tile is written
-	PRODUCT_ROWS = 192,    // rows whose panels stay in a core's second cache
+	PRODUCT_TALL = 8,      // rows of a tile
+	PRODUCT_WIDE = 48,     // columns of it: 24 vectors of AVX-512's 32 registers
+	PRODUCT_DEPTH = 800,   // terms that are summed up before a tile is written
+	PRODUCT_ROWS = 96,     // rows whose panels stay in a core's second cache
 	PRODUCT_COLUMNS = 768, // columns whose panels are made at once
 };
 

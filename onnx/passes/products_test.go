@@ -83,7 +83,7 @@ func TestProductsAreWhatTheirNodesMultiply(t *testing.T) {
 		gemm{64, 80, 1024, false, false, false, false},
 		gemm{64, 80, 2048, false, true, true, false}, // rows that meet in the cache
 		gemm{197, 101, 401, false, true, true, true},
-		gemm{205, 1600, 801, true, false, false, true},
+		gemm{205, 1600, 1601, true, false, false, true},
 		pairs{[]int64{2, 4}, 97, 64, 97, false, false},
 		pairs{[]int64{2, 4}, 97, 64, 97, true, false},
 		pairs{[]int64{5}, 50, 113, 160, false, true},
