@@ -1,7 +1,7 @@
-// Products of matrices that passes.FuseProducts gives to us. Both factors are copied
-// into panels first, whichever way they lie, so that neither a transposed factor nor
-// a row length that meets itself in the processor's cache costs anything, and a
-// kernel of AVX-512 runs over the panels.
+// Products of matrices that passes.FuseProducts gives to us. The right factor is copied
+// into panels, whichever way it lies, and so are rows of the left one that lie as
+// columns or that meet each other in the processor's first cache; a kernel of AVX-512
+// runs over them.
 #ifndef RELEVIT_ORT_PRODUCT_H
 #define RELEVIT_ORT_PRODUCT_H
 
