@@ -62,6 +62,19 @@ static inline status_t op_ints(const void *api, const void *info, const char *na
 	return FN(KernelInfoGetAttributeArray_int64, status_t, const void *, const char *, int64_t *, size_t *)(info, name, to, n);
 }
 
+// op_layout reads the attributes of an operator that moves or multiplies arrays: so
+// many numbers, and the shape of its outputs with how many elements that has.
+static inline status_t op_layout(const void *api, const void *info, int64_t *numbers, size_t want, int64_t *dims, size_t *rank, int64_t *elements) {
+	size_t n = want;
+	TRY(op_ints(api, info, "layout", numbers, &n));
+	TRY(op_ints(api, info, "shape", dims, rank));
+	if (n != want) return op_failed(api, "a layout has too few numbers");
+	*elements = 1;
+	for (size_t i = 0; i < *rank; i++)
+		if (dims[i] < 1 || __builtin_mul_overflow(*elements, dims[i], elements)) return op_failed(api, "a shape of outputs is damaged");
+	return NULL;
+}
+
 static inline status_t op_input(const void *api, void *context, size_t i, const float **to) {
 	const void *value;
 	TRY(FN(KernelContext_GetInput, status_t, const void *, size_t, const void **)(context, i, &value));

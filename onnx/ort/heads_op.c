@@ -26,18 +26,14 @@ typedef struct {
 } kernel;
 
 static status_t create(const custom_op *op, const void *api, const void *info, void **out) {
-	int64_t numbers[sizeof(layout) / sizeof(int64_t)], dims[MOST_AXES];
-	size_t n = sizeof numbers / sizeof *numbers, rank = MOST_AXES;
-	TRY(op_ints(api, info, "layout", numbers, &n));
-	TRY(op_ints(api, info, "shape", dims, &rank));
-	if (n != sizeof numbers / sizeof *numbers) return op_failed(api, "a layout of heads is damaged");
+	enum { NUMBERS = sizeof(layout) / sizeof(int64_t) };
+	int64_t numbers[NUMBERS], dims[MOST_AXES], all = 1, shaped;
+	size_t rank = MOST_AXES;
+	TRY(op_layout(api, info, numbers, NUMBERS, dims, &rank, &shaped));
 	layout l;
 	memcpy(&l, numbers, sizeof l);
-	int64_t all = 1, shaped = 1;
 	for (size_t i = 0; i < 5; i++)
 		if (numbers[i] < 1 || __builtin_mul_overflow(all, numbers[i], &all)) return op_failed(api, "a layout of heads is damaged");
-	for (size_t i = 0; i < rank; i++)
-		if (dims[i] < 1 || __builtin_mul_overflow(shaped, dims[i], &shaped)) return op_failed(api, "a shape of heads is damaged");
 	if (l.parts > MOST_PARTS || shaped != (l.splits ? all / l.parts : all) || l.splits < 0 || l.splits > 1 || l.columns < 0 || l.columns > !l.splits)
 		return op_failed(api, "a layout of heads doesn't fit its shape");
 	kernel *k = calloc(1, sizeof *k);

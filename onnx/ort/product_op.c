@@ -75,18 +75,14 @@ static void cut(kernel *k) {
 }
 
 static status_t create(const custom_op *op, const void *api, const void *info, void **out) {
-	int64_t numbers[sizeof(layout) / sizeof(int64_t)], dims[MOST_AXES];
-	size_t n = sizeof numbers / sizeof *numbers, rank = MOST_AXES;
-	TRY(op_ints(api, info, "layout", numbers, &n));
-	TRY(op_ints(api, info, "shape", dims, &rank));
-	if (n != sizeof numbers / sizeof *numbers) return op_failed(api, "a layout of a product is damaged");
+	enum { NUMBERS = sizeof(layout) / sizeof(int64_t) };
+	int64_t numbers[NUMBERS], dims[MOST_AXES], all = 1, shaped;
+	size_t rank = MOST_AXES;
+	TRY(op_layout(api, info, numbers, NUMBERS, dims, &rank, &shaped));
 	layout l;
 	memcpy(&l, numbers, sizeof l);
-	int64_t all = 1, shaped = 1;
 	for (size_t i = 0; i < 4; i++)
 		if (numbers[i] < 1 || numbers[i] > INT32_MAX || (i < 3 && __builtin_mul_overflow(all, numbers[i], &all))) return op_failed(api, "a layout of a product is damaged");
-	for (size_t i = 0; i < rank; i++)
-		if (dims[i] < 1 || __builtin_mul_overflow(shaped, dims[i], &shaped)) return op_failed(api, "a shape of a product is damaged");
 	if (shaped != all || l.threads < 1 || l.threads > INT32_MAX || (l.left_turned | l.right_turned | l.bias | l.times) & ~1)
 		return op_failed(api, "a layout of a product doesn't fit its shape");
 	if (!product_here()) return op_failed(api, "this processor has no AVX-512 for products");

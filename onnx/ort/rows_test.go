@@ -242,25 +242,33 @@ func TestDamagedProgramsAreRefused(t *testing.T) {
 	}
 }
 
+// opensLayout reports whether a session takes a node of an operator of our own.
+func opensLayout(t *testing.T, op string, layout, shape []int64, inputs ...onnx.Shape) bool {
+	t.Helper()
+	g := onnx.NewGraph("layout")
+	y := &onnx.Value{Name: "y", Type: onnx.Float}
+	y.Node = &onnx.Node{Name: "node", Domain: "relevit", Op: op, Outputs: []*onnx.Value{y},
+		Attrs: []onnx.Attr{{Name: "layout", Value: layout}, {Name: "shape", Value: shape}}}
+	for i, s := range inputs {
+		y.Node.Inputs = append(y.Node.Inputs, g.AddInput(fmt.Sprint("x", i), onnx.Float, s))
+	}
+	g.Nodes, g.Outputs = []*onnx.Node{y.Node}, []*onnx.Value{y}
+	data, err := (&onnx.Model{IRVersion: 10, Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: g}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ort.NewSession(data, ort.Options{Rows: true, Threads: 1})
+	if err == nil {
+		s.Close()
+	}
+	return err == nil
+}
+
 // TestDamagedLayoutsOfHeadsAreRefused changes the numbers of a layout, and its length.
 func TestDamagedLayoutsOfHeadsAreRefused(t *testing.T) {
 	orttest.Need(t)
 	opens := func(layout, shape []int64) bool {
-		g := onnx.NewGraph("layout")
-		x := g.AddInput("x", onnx.Float, onnx.ShapeOf(2, 3, 5, 16))
-		y := &onnx.Value{Name: "y", Type: onnx.Float}
-		y.Node = &onnx.Node{Name: "heads", Domain: "relevit", Op: "Heads", Inputs: []*onnx.Value{x}, Outputs: []*onnx.Value{y},
-			Attrs: []onnx.Attr{{Name: "layout", Value: layout}, {Name: "shape", Value: shape}}}
-		g.Nodes, g.Outputs = []*onnx.Node{y.Node}, []*onnx.Value{y}
-		data, err := (&onnx.Model{IRVersion: 10, Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: g}).Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := ort.NewSession(data, ort.Options{Rows: true, Threads: 1})
-		if err == nil {
-			s.Close()
-		}
-		return err == nil
+		return opensLayout(t, "Heads", layout, shape, onnx.ShapeOf(2, 3, 5, 16))
 	}
 	good, shape := []int64{2, 3, 5, 16, 1, 0, 0}, []int64{2, 5, 3, 16}
 	if !opens(good, shape) {
@@ -296,21 +304,7 @@ func TestDamagedLayoutsOfProductsAreRefused(t *testing.T) {
 		t.Skip("this processor has no AVX-512")
 	}
 	opens := func(layout, shape []int64) bool {
-		g := onnx.NewGraph("layout")
-		a, b := g.AddInput("a", onnx.Float, onnx.ShapeOf(2, 40, 300)), g.AddInput("b", onnx.Float, onnx.ShapeOf(2, 300, 50))
-		y := &onnx.Value{Name: "y", Type: onnx.Float}
-		y.Node = &onnx.Node{Name: "product", Domain: "relevit", Op: "Product", Inputs: []*onnx.Value{a, b}, Outputs: []*onnx.Value{y},
-			Attrs: []onnx.Attr{{Name: "layout", Value: layout}, {Name: "shape", Value: shape}}}
-		g.Nodes, g.Outputs = []*onnx.Node{y.Node}, []*onnx.Value{y}
-		data, err := (&onnx.Model{IRVersion: 10, Opsets: []onnx.Opset{{Version: onnx.Dialect}}, Graph: g}).Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := ort.NewSession(data, ort.Options{Rows: true, Threads: 1})
-		if err == nil {
-			s.Close()
-		}
-		return err == nil
+		return opensLayout(t, "Product", layout, shape, onnx.ShapeOf(2, 40, 300), onnx.ShapeOf(2, 300, 50))
 	}
 	good, shape := []int64{2, 40, 50, 300, 0, 0, 0, 0, 2}, []int64{2, 40, 50}
 	if !opens(good, shape) {
