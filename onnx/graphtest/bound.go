@@ -141,16 +141,7 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]*Bounded, len(y))
-	dependence := make([][]float64, len(y)) // how many elements each result depends on
-	own := make([][]float64, len(y))        // what the node itself adds
-	for i, a := range y {
-		if a == nil {
-			continue
-		}
-		out[i] = &Bounded{Array: a, Error: make([]float64, len(a.F)), Undecided: undecided}
-		dependence[i], own[i] = make([]float64, len(a.F)), make([]float64, len(a.F))
-	}
+	out, dependence, own := blank(y, undecided)
 	if undecided {
 		return out, nil
 	}
@@ -189,14 +180,7 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 			if step == 0 {
 				continue
 			}
-			steps := []float64{step, -step}
-			if decides(n, y) { // the bound holds twice over, and of two nearly equal numbers both may be off
-				steps = []float64{4 * step, -4 * step}
-				if x != 0 && math.Abs(x) <= 4*step {
-					steps = append(steps, -x) // it may be none at all, which is another truth value
-				}
-			}
-			for _, s := range steps {
+			for _, s := range stepsFrom(x, step, decides(n, y)) {
 				moved, err := nudge(n, base, i, j, s)
 				if err != nil {
 					return nil, err
@@ -241,6 +225,32 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 		}
 	}
 	return out, special(n, arrays, out, u)
+}
+
+// blank is results without errors, how many elements each of theirs depends on, and
+// what the node itself adds.
+func blank(y []*ref.Array, undecided bool) (out []*Bounded, dependence, own [][]float64) {
+	out = make([]*Bounded, len(y))
+	dependence, own = make([][]float64, len(y)), make([][]float64, len(y))
+	for i, a := range y {
+		if a != nil {
+			out[i] = &Bounded{Array: a, Error: make([]float64, len(a.F)), Undecided: undecided}
+			dependence[i], own[i] = make([]float64, len(a.F)), make([]float64, len(a.F))
+		}
+	}
+	return out, dependence, own
+}
+
+// stepsFrom is how far an element x that is off by a step is moved.
+func stepsFrom(x, step float64, decides bool) []float64 {
+	if !decides {
+		return []float64{step, -step}
+	}
+	steps := []float64{4 * step, -4 * step} // the bound holds twice over, and of two nearly equal numbers both may be off
+	if x != 0 && math.Abs(x) <= 4*step {
+		steps = append(steps, -x) // it may be none at all, which is another truth value
+	}
+	return steps
 }
 
 // special adds what nodes are off by for reasons of their own.
