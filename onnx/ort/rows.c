@@ -12,17 +12,32 @@ void rows_part(const row_program *p, size_t block, size_t *from, size_t *to) {
 }
 
 #if defined __x86_64__
-#define PATH(name, ...) (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? name##_avx2(__VA_ARGS__) : name##_any(__VA_ARGS__))
-#else
-#define PATH(name, ...) name##_any(__VA_ARGS__)
+static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+static int has_avx512(void) { return has_avx2() && __builtin_cpu_supports("avx512f"); }
 #endif
 
 void rows_run(const row_program *p, const float *const *inputs, float *const *outputs, size_t block) {
-	PATH(rows_run, p, inputs, outputs, block);
+#if defined __x86_64__
+	if (has_avx512()) {
+		rows_run_avx512(p, inputs, outputs, block);
+		return;
+	}
+	if (has_avx2()) {
+		rows_run_avx2(p, inputs, outputs, block);
+		return;
+	}
+#endif
+	rows_run_any(p, inputs, outputs, block);
 }
 
 void rows_turn(const float *rows, size_t stride, size_t count, size_t length, float *to, size_t apart) {
-	PATH(rows_turn, rows, stride, count, length, to, apart);
+#if defined __x86_64__
+	if (has_avx2()) {
+		rows_turn_avx2(rows, stride, count, length, to, apart);
+		return;
+	}
+#endif
+	rows_turn_any(rows, stride, count, length, to, apart);
 }
 
 size_t rows_blocks(const row_program *p) {

@@ -61,6 +61,7 @@ size_t rows_blocks(const row_program *p);
 void rows_part(const row_program *p, size_t block, size_t *from, size_t *to); // in rows, or elements of a flat program
 void rows_run_any(const row_program *p, const float *const *inputs, float *const *outputs, size_t block);
 void rows_run_avx2(const row_program *p, const float *const *inputs, float *const *outputs, size_t block);
+void rows_run_avx512(const row_program *p, const float *const *inputs, float *const *outputs, size_t block);
 void rows_run(const row_program *p, const float *const *inputs, float *const *outputs, size_t block);
 
 // rows_turn writes so many rows, which lie stride apart, as columns of an array whose

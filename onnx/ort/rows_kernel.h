@@ -1,22 +1,23 @@
-// How a program is run, eight elements at a time: included by one file for any
-// processor and by one for AVX2, since compilers take vectors apart where a file's
-// processor has none, before they look at the function that a loop ends up in.
-// ROWS_RUN and ROWS_TURN name the functions.
+// How a program is run, LANES elements at a time: included by one file for each kind
+// of processor, since compilers take vectors apart where a file's processor has none,
+// before they look at the function that a loop ends up in. ROWS_RUN and ROWS_TURN name
+// the functions. Sums add up in eighths on all of them, so that they round alike.
 #include "rows.h"
 
 #include <string.h>
 
 #if defined __x86_64__
-#include <xmmintrin.h>
+#include <immintrin.h>
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
 
-typedef float lanes __attribute__((vector_size(32)));
-typedef int32_t ints __attribute__((vector_size(32)));
-enum { LANES = 8 };
+typedef float eight __attribute__((vector_size(32)));
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+enum { EIGHT = 8 };
 
-INLINE lanes splat(float x) { return (lanes){x, x, x, x, x, x, x, x}; }
+INLINE lanes splat(float x) { return x - (lanes){0}; }
 INLINE lanes load(const float *p) {
 	lanes v;
 	memcpy(&v, p, sizeof v);
@@ -33,7 +34,6 @@ INLINE lanes exponential(lanes x) {
 	ints large = x > splat(over);
 	lanes y = largest(least(x, splat(over)), splat(under));
 	lanes shifted = y * splat(1.44269504f) + splat(12582912.0f); // 1.5 * 2^23: the sum's last bits are the rounded number
-	ints n = (ints)shifted - (ints)splat(12582912.0f);
 	lanes whole = shifted - splat(12582912.0f);
 	lanes r = y - whole * splat(0.693359375f); // ln 2 in two parts
 	r = r + whole * splat(2.12194440e-4f);
@@ -41,8 +41,12 @@ INLINE lanes exponential(lanes x) {
 	lanes r2 = r * r, r4 = r2 * r2;
 	lanes e = (splat(1.0f) + r) + r2 * (splat(0.5f) + r * splat(1.0f / 6));
 	e = e + r4 * ((splat(1.0f / 24) + r * splat(1.0f / 120)) + r2 * (splat(1.0f / 720) + r * splat(1.0f / 5040)));
-	ints half = n >> 1; // 2^128 is no float32
+#if LANES == 16
+	e = (lanes)_mm512_scalef_ps((__m512)e, (__m512)whole);
+#else
+	ints n = (ints)shifted - (ints)splat(12582912.0f), half = n >> 1; // 2^128 is no float32
 	e = e * (lanes)((half + 127) << 23) * (lanes)((n - half + 127) << 23);
+#endif
 	return choose(large, splat(__builtin_inff()), e);
 }
 
@@ -63,7 +67,9 @@ INLINE lanes error(lanes x) {
 }
 
 INLINE void root(lanes *x) {
-#if defined __x86_64__ // compilers call a function for it, which may set errno
+#if defined __x86_64__ && LANES == 16 // compilers call a function for it, which may set errno
+	*x = (lanes)_mm512_sqrt_ps((__m512)*x);
+#elif defined __x86_64__
 	__m128 half[2];
 	memcpy(half, x, sizeof half);
 	half[0] = _mm_sqrt_ps(half[0]);
@@ -74,18 +80,24 @@ INLINE void root(lanes *x) {
 #endif
 }
 
-INLINE float total(lanes v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
+INLINE eight load_eight(const float *p) {
+	eight v;
+	memcpy(&v, p, sizeof v);
+	return v;
+}
+
+INLINE float total(eight v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
 
 INLINE float sum(const float *a, size_t n) {
-	lanes s0 = splat(0), s1 = splat(0), s2 = splat(0), s3 = splat(0);
+	eight s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
 	size_t i = 0;
-	for (; i + 4 * LANES <= n; i += 4 * LANES) {
-		s0 += load(a + i);
-		s1 += load(a + i + LANES);
-		s2 += load(a + i + 2 * LANES);
-		s3 += load(a + i + 3 * LANES);
+	for (; i + 4 * EIGHT <= n; i += 4 * EIGHT) {
+		s0 += load_eight(a + i);
+		s1 += load_eight(a + i + EIGHT);
+		s2 += load_eight(a + i + 2 * EIGHT);
+		s3 += load_eight(a + i + 3 * EIGHT);
 	}
-	for (; i + LANES <= n; i += LANES) s0 += load(a + i);
+	for (; i + EIGHT <= n; i += EIGHT) s0 += load_eight(a + i);
 	float rest = 0;
 	for (; i < n; i++) rest += a[i];
 	return total((s0 + s1) + (s2 + s3)) + rest;
@@ -132,41 +144,43 @@ INLINE void step(const row_step *c, float *to, size_t n, const float *a, int wid
 #if defined __clang__ || __GNUC__ >= 12
 #define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define MIX(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#define MIX(a, b, ...) __builtin_shuffle(a, b, (int32_t __attribute__((vector_size(32)))){__VA_ARGS__})
 #endif
 
 // turn writes a tile of rows, which lie stride apart, as columns into an array whose
 // rows are that far apart.
 INLINE void turn(const float *tile, size_t stride, size_t rows, size_t length, float *to, size_t apart) {
 	size_t j = 0;
-	if (rows == LANES) {
-		for (; j + LANES <= length; j += LANES) {
-			lanes r[LANES], s[LANES];
-			for (int i = 0; i < LANES; i++) r[i] = load(tile + (size_t)i * stride + j);
-			for (int i = 0; i < LANES; i += 2) {
+	if (rows == EIGHT) {
+		for (; j + EIGHT <= length; j += EIGHT) {
+			eight r[EIGHT], s[EIGHT];
+			for (int i = 0; i < EIGHT; i++) r[i] = load_eight(tile + (size_t)i * stride + j);
+			for (int i = 0; i < EIGHT; i += 2) {
 				s[i] = MIX(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
 				s[i + 1] = MIX(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
 			}
-			for (int i = 0; i < LANES; i += 4) {
+			for (int i = 0; i < EIGHT; i += 4) {
 				r[i] = MIX(s[i], s[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
 				r[i + 1] = MIX(s[i], s[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
 				r[i + 2] = MIX(s[i + 1], s[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
 				r[i + 3] = MIX(s[i + 1], s[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
 			}
-			for (int i = 0; i < LANES / 2; i++) {
+			for (int i = 0; i < EIGHT / 2; i++) {
 				s[i] = MIX(r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
 				s[i + 4] = MIX(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
 			}
-			for (int i = 0; i < LANES; i++) memcpy(to + (j + (size_t)i) * apart, &s[i], sizeof s[i]);
+			for (int i = 0; i < EIGHT; i++) memcpy(to + (j + (size_t)i) * apart, &s[i], sizeof s[i]);
 		}
 	}
 	for (; j < length; j++)
 		for (size_t i = 0; i < rows; i++) to[j * apart + i] = tile[i * stride + j];
 }
 
+#if defined ROWS_TURN
 void ROWS_TURN(const float *tile, size_t stride, size_t rows, size_t length, float *to, size_t apart) {
 	turn(tile, stride, rows, length, to, apart);
 }
+#endif
 
 void ROWS_RUN(const row_program *p, const float *const *inputs, float *const *outputs, size_t block) {
 	size_t widest = p->flat ? ROW_CHUNK : p->length;

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -38,51 +39,63 @@ func rowsModel(t *testing.T, n int64, code []int64, constants []float32) []byte 
 	return data
 }
 
-// rowPaths run a program of one input and one output of the same size: on the path
-// that this processor goes, and on that which any can go.
-func rowPaths(t *testing.T) map[string]func(code []int64, constants, x []float32) []float32 {
+// rowPath runs a program of one input and one output of the same size.
+type rowPath func(code []int64, constants, x []float32) []float32
+
+// rowPaths are that of a session, and those that this processor can go.
+func rowPaths(t *testing.T) map[string]rowPath {
 	t.Helper()
 	orttest.Need(t)
-	program := rowsAnywhere(t)
-	return map[string]func(code []int64, constants, x []float32) []float32{
-		"here": func(code []int64, constants, x []float32) []float32 {
-			n := int64(len(x))
-			s := open(t, rowsModel(t, n, code, constants), ort.Options{Rows: true, Threads: 1})
-			in, out := buffer(t, x, n), buffer(t, make([]float32, n), n)
-			bind(t, s, map[string]*ort.Buffer{"x": in, "y": out})
-			if err := s.Run(); err != nil {
-				t.Fatal(err)
-			}
-			return out.Float32s()
-		},
-		"anywhere": func(code []int64, constants, x []float32) []float32 {
+	paths := map[string]rowPath{"session": func(code []int64, constants, x []float32) []float32 {
+		n := int64(len(x))
+		s := open(t, rowsModel(t, n, code, constants), ort.Options{Rows: true, Threads: 1})
+		in, out := buffer(t, x, n), buffer(t, make([]float32, n), n)
+		bind(t, s, map[string]*ort.Buffer{"x": in, "y": out})
+		if err := s.Run(); err != nil {
+			t.Fatal(err)
+		}
+		return out.Float32s()
+	}}
+	program := rowsProgram(t)
+	for _, name := range []string{"any", "avx2", "avx512"} {
+		run := func(code []int64, constants, x []float32) (y []float32, err error) {
 			var in, out bytes.Buffer
 			for _, v := range []any{int64(len(code)), code, int64(len(constants)), constants, x} {
 				binary.Write(&in, binary.NativeEndian, v)
 			}
-			cmd := exec.Command(program)
+			cmd := exec.Command(program, name)
 			cmd.Stdin, cmd.Stdout = &in, &out
 			if err := cmd.Run(); err != nil {
-				t.Fatal(err)
+				return nil, err
 			}
-			y := make([]float32, len(x))
-			if err := binary.Read(&out, binary.NativeEndian, y); err != nil {
+			y = make([]float32, len(x))
+			return y, binary.Read(&out, binary.NativeEndian, y)
+		}
+		_, err := run(oneStep("Exp", 1), make([]float32, 2), make([]float32, 1))
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 3 {
+			t.Logf("this processor can't go the path %s", name)
+			continue
+		}
+		paths[name] = func(code []int64, constants, x []float32) []float32 {
+			y, err := run(code, constants, x)
+			if err != nil {
 				t.Fatal(err)
 			}
 			return y
-		},
+		}
 	}
+	return paths
 }
 
-// rowsAnywhere compiles the path for any processor.
-func rowsAnywhere(t *testing.T) string {
+// rowsProgram compiles a program that goes the path it is told.
+func rowsProgram(t *testing.T) string {
 	t.Helper()
 	cc := cmp.Or(os.Getenv("CC"), "cc")
 	if _, err := exec.LookPath(cc); err != nil {
 		t.Skipf("needs a C compiler: %v", err)
 	}
 	out := filepath.Join(t.TempDir(), "rows")
-	said, err := exec.Command(cc, "-O2", "-Wno-psabi", "-o", out, "testdata/rows_any.c", "rows.c", "rows_any.c", "rows_avx2.c", "-lm").CombinedOutput()
+	said, err := exec.Command(cc, "-O2", "-Wno-psabi", "-o", out, "testdata/rows_path.c", "rows.c", "rows_any.c", "rows_avx2.c", "rows_avx512.c", "-lm").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}
@@ -201,6 +214,38 @@ func TestRowsAreReducedAndSpread(t *testing.T) {
 			t.Errorf("%s: off by %.2g of the largest number", path, worst)
 		}
 	}
+}
+
+// TestPathsOfRowsGiveTheSameBits compares those with fused multiplications.
+func TestPathsOfRowsGiveTheSameBits(t *testing.T) {
+	paths := rowPaths(t)
+	avx2, avx512 := paths["avx2"], paths["avx512"]
+	if avx2 == nil || avx512 == nil {
+		t.Skip("needs a processor with AVX-512")
+	}
+	x := make([]float32, 3*1021)
+	for i := range x {
+		x[i] = float32(math.Sin(float64(i*i))) * 8
+	}
+	each := func(op int64) []int64 { return []int64{3, 1021, 1, 1, 1, 0, 1, 1, 0, 3, op, 1, 0, 0, 1} }
+	for op := range int64(10) {
+		code := each(op)
+		if !slices.Equal(bitsOf(avx2(code, []float32{0.3, 0.4}, x)), bitsOf(avx512(code, []float32{0.3, 0.4}, x))) {
+			t.Errorf("operator %d differs", op)
+		}
+	}
+	mean := []int64{3, 1021, 0, 1, 1, 1, 2, 1, 0, 3, 11, 2, 0, 0, 1, 1, 0, 2, 1} // x less its mean
+	if !slices.Equal(bitsOf(avx2(mean, make([]float32, 4), x)), bitsOf(avx512(mean, make([]float32, 4), x))) {
+		t.Error("the mean differs")
+	}
+}
+
+func bitsOf(x []float32) []uint32 {
+	bits := make([]uint32, len(x))
+	for i, v := range x {
+		bits[i] = math.Float32bits(v)
+	}
+	return bits
 }
 
 // TestDamagedProgramsAreRefused changes the numbers of a program, and its length.
