@@ -175,7 +175,12 @@ func gelu(c *call) {
 	z := b.Scale(x, math.Sqrt(0.5))
 	cdf := b.Op("HardSigmoid", []onnx.Attr{{Name: "alpha", Value: float32(0.5)}, {Name: "beta", Value: float32(0.5)}}, b.Op("Erf", nil, z))
 	bell := b.Op("Exp", nil, b.Sub(b.Scalar(-math.Log(math.Pi)/2, x), b.Mul(z, z)))
-	c.give(0, b.Mul(c.dy[0], b.Add(cdf, b.Mul(z, bell))))
+	slope := b.Add(cdf, b.Mul(z, bell))
+	b.Note(slope, derivative(func(c *call) { // phi(x) (2 - x^2)
+		curve := b.Mul(b.Scale(bell, math.Sqrt2), b.Sub(b.Scalar(1, x), b.Mul(z, z)))
+		c.giveTo(x, b.Mul(c.dy[0], curve))
+	}))
+	c.give(0, b.Mul(c.dy[0], slope))
 }
 
 // tanhGeluSlope is the derivative of x/2 (1 + tanh(k (x + 0.044715 x^3))),

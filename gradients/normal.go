@@ -6,8 +6,16 @@ import "github.com/relevit/relevit/onnx"
 func softmax(c *call) {
 	b, y := c.b, c.y(0)
 	axis := c.n.Int("axis", -1)
-	sum := b.Reduce("ReduceSum", c.weighted(), true, axis)
-	c.give(0, b.Mul(y, b.Sub(c.dy[0], sum)))
+	over := func(v *onnx.Value) *onnx.Value { return b.Reduce("ReduceSum", v, true, axis) }
+	dy, sum := c.dy[0], over(c.weighted())
+	dx := b.Mul(y, b.Sub(dy, sum))
+	b.Note(dx, derivative(func(c *call) {
+		u := c.dy[0]
+		share := over(b.Mul(y, u))
+		c.giveTo(dy, b.Mul(y, b.Sub(u, share)))
+		c.giveTo(y, b.Sub(b.Mul(u, b.Sub(dy, sum)), b.Mul(dy, share)))
+	}))
+	c.give(0, dx)
 }
 
 // weighted is a softmax's y dy, or, in a short walk, what has the same sums over
@@ -63,8 +71,9 @@ func layerNorm(c *call) {
 		c.give(2, dy)
 		if c.needs(0) {
 			g := b.Mul(dy, scale)
-			g = b.Sub(b.Sub(g, over(g)), b.Mul(n, over(b.Mul(g, n))))
-			c.give(0, b.Mul(g, inv))
+			dx := b.Mul(b.Sub(b.Sub(g, over(g)), b.Mul(n, over(b.Mul(g, n)))), inv)
+			b.Note(dx, derivative(func(c *call) { slopeOfNorm(c, x, scale, dy, g, n, inv, over) }))
+			c.give(0, dx)
 		}
 	}
 	if !c.needs(0) {
@@ -81,6 +90,30 @@ func layerNorm(c *call) {
 	if d := output(c, 2); d != nil {
 		c.give(0, b.Mul(n, b.Scale(b.Mul(d, b.Mul(inv, inv)), -share)))
 	}
+}
+
+// slopeOfNorm differentiates inv P(g), with g = dy scale and
+//
+//	P(g) = g - mean(g) - n mean(g n),
+//
+// in x, of which n and inv are functions. With v = u inv of the cotangent u, dg = P(v),
+// and what n gets, -(v mean(g n) + g mean(v n)), and inv has known means, so that no
+// passes over rows are needed for them.
+func slopeOfNorm(c *call, x, scale, dy, g, n, inv *onnx.Value, over func(*onnx.Value) *onnx.Value) {
+	b := c.b
+	v := b.Mul(c.dy[0], inv)
+	gMean, gn := over(g), over(b.Mul(g, n))
+	vMean, vn, vg := over(v), over(b.Mul(v, n)), over(b.Mul(v, g))
+	dg := b.Sub(b.Sub(v, vMean), b.Mul(n, vn))
+	c.giveTo(dy, b.Mul(dg, scale))
+	if c.walk.flows[scale] != nil {
+		c.giveTo(scale, b.Mul(dg, dy))
+	}
+	means := b.Mul(vMean, gMean)
+	alongN := b.Sub(b.Add(b.Scale(b.Mul(vn, gn), 3), means), vg)
+	constant := b.Add(b.Mul(vMean, gn), b.Mul(gMean, vn))
+	dx := b.Add(b.Sub(b.Mul(n, alongN), b.Add(b.Mul(v, gn), b.Mul(g, vn))), constant)
+	c.giveTo(x, b.Mul(dx, inv))
 }
 
 func output(c *call, i int) *onnx.Value {

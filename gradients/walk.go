@@ -131,6 +131,10 @@ func (w *walk) visit(n *onnx.Node) error {
 	if !given || source == nil || constant[key(n)] {
 		return nil
 	}
+	if d, ok := w.b.Noted(n.Outputs[0]).(derivative); ok && c.dy[0] != nil {
+		d(c)
+		return w.b.Err()
+	}
 	rule, ok := rules[key(n)]
 	if !ok {
 		return &MissingRuleError{Node: n.Label(), Op: opName(n), Parameter: source.Name}
@@ -164,10 +168,21 @@ func (c *call) unsupported(format string, args ...any) { c.missing = fmt.Sprintf
 // give adds v to the cotangent of input i. v may still have the shape to which
 // the operator broadcast the input: it is summed back here and nowhere else.
 func (c *call) give(i int, v *onnx.Value) {
-	if !c.needs(i) || v == nil {
+	if x := c.x(i); x != nil {
+		c.giveTo(x, v)
+	}
+}
+
+// derivative is the rule of a value that several nodes make together. A rule notes it
+// of what it emits, where a gradient of the gradient takes fewer passes through memory
+// that way than through each of the nodes.
+type derivative func(c *call)
+
+// giveTo is give for a value from which the nodes of a derivative begin.
+func (c *call) giveTo(x, v *onnx.Value) {
+	if c.walk.flows[x] == nil || v == nil {
 		return
 	}
-	x := c.x(i)
 	v = sumTo(c.b, v, x.Shape)
 	if sum := c.walk.sums[x]; sum != nil {
 		v = c.b.Add(sum, v)

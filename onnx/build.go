@@ -23,12 +23,13 @@ type Builder struct {
 	made   map[string]*Node
 	consts map[string]*Value
 	ids    map[*Value]int
+	notes  map[*Value]any
 }
 
 // NewBuilder returns a builder that appends to g. Nodes already in g are not
 // emitted again.
 func NewBuilder(g *Graph) *Builder {
-	b := &Builder{Graph: g, made: map[string]*Node{}, consts: map[string]*Value{}, ids: map[*Value]int{}}
+	b := &Builder{Graph: g, made: map[string]*Node{}, consts: map[string]*Value{}, ids: map[*Value]int{}, notes: map[*Value]any{}}
 	for _, n := range g.Nodes {
 		b.made[b.key(n, len(n.Outputs))] = n
 	}
@@ -85,6 +86,12 @@ func (b *Builder) Ops(op string, outputs int, attrs []Attr, inputs ...*Value) []
 	b.Graph.Nodes = append(b.Graph.Nodes, n)
 	return n.Outputs
 }
+
+// Note remembers of a value what its nodes don't tell.
+func (b *Builder) Note(v *Value, note any) { b.notes[v] = note }
+
+// Noted is what was noted of a value, or nil.
+func (b *Builder) Noted(v *Value) any { return b.notes[v] }
 
 // Named gives v the name (made unique in the graph) and returns it.
 func (b *Builder) Named(name string, v *Value) *Value {
