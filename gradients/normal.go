@@ -11,9 +11,9 @@ func softmax(c *call) {
 	dx := b.Mul(y, b.Sub(dy, sum))
 	b.Note(dx, derivative(func(c *call) {
 		u := c.dy[0]
-		share := over(b.Mul(y, u))
-		c.giveTo(dy, b.Mul(y, b.Sub(u, share)))
-		c.giveTo(y, b.Sub(b.Mul(u, b.Sub(dy, sum)), b.Mul(dy, share)))
+		left := b.Sub(u, over(b.Mul(y, u)))
+		c.giveTo(dy, b.Mul(y, left))
+		c.giveTo(y, b.Sub(b.Mul(dy, left), b.Mul(u, sum)))
 	}))
 	c.give(0, dx)
 }

@@ -67,7 +67,9 @@ row_program *rows_read(const int64_t *code, size_t n, const float *constants, si
 	*why = "a program of rows takes too much memory";
 	if (!flat && (temporaries + ROW_TILE * turned) * length > 1 << 16) return NULL;
 	*why = "the body of a program of rows is damaged";
-	if ((size_t)(end - code) != (size_t)(inputs + 4 * steps + outputs) || m != (size_t)(2 * steps)) return NULL;
+	int again = 0;
+	for (int64_t i = 0; i < inputs && i < end - code; i++) again |= code[i] == ROW_AGAIN;
+	if ((size_t)(end - code) != (size_t)(inputs + 4 * steps + outputs + 2 * again) || m != (size_t)(2 * steps)) return NULL;
 	size_t kinds = sizeof(int32_t) * (size_t)inputs, results = sizeof(int32_t) * (size_t)outputs, body = sizeof(row_step) * (size_t)steps;
 	row_program *p = malloc(sizeof *p + body + kinds + results);
 	if (!p) {
@@ -76,13 +78,13 @@ row_program *rows_read(const int64_t *code, size_t n, const float *constants, si
 	}
 	row_step *s = (row_step *)(p + 1);
 	int32_t *kind = (int32_t *)(s + steps), *result = kind + inputs;
-	*p = (row_program){(size_t)rows, (size_t)length, (int)inputs, (int)temporaries, (int)singles, (int)steps, (int)outputs, kind, s, result, (int)turned, (int)flat};
+	*p = (row_program){(size_t)rows, (size_t)length, (int)inputs, (int)temporaries, (int)singles, (int)steps, (int)outputs, kind, s, result, (int)turned, (int)flat, 1, 1};
 	int64_t slots = inputs + temporaries + singles, v;
 	for (int i = 0; i < inputs; i++) {
-		if (!take(&code, end, ROW_SCALAR, ROW_FULL, &v) || (flat && (v == ROW_SHARED || v == ROW_EACH))) goto damaged;
+		if (!take(&code, end, ROW_SCALAR, ROW_FULL, &v) || (flat && v != ROW_SCALAR && v != ROW_FULL)) goto damaged;
 		kind[i] = (int32_t)v;
 	}
-#define WIDE(slot) ((slot) < inputs ? kind[slot] == ROW_FULL || kind[slot] == ROW_SHARED : (slot) < inputs + temporaries)
+#define WIDE(slot) ((slot) < inputs ? kind[slot] != ROW_SCALAR && kind[slot] != ROW_EACH : (slot) < inputs + temporaries)
 	for (int i = 0; i < steps; i++) {
 		int64_t op, to, a, b;
 		if (!take(&code, end, 0, ROW_OPS - 1, &op) || !take(&code, end, inputs, slots - 1, &to) || !take(&code, end, 0, slots - 1, &a) ||
@@ -96,6 +98,12 @@ row_program *rows_read(const int64_t *code, size_t n, const float *constants, si
 		int turns = i >= outputs - turned; // these may be inputs too
 		if (!take(&code, end, turns ? 0 : inputs, slots - 1, &v) || (flat && v >= inputs + temporaries) || (turns && !WIDE(v))) goto damaged;
 		result[i] = (int32_t)v;
+	}
+	if (again) {
+		int64_t group, times;
+		if (!take(&code, end, 1, rows, &group) || !take(&code, end, 1, rows, &times) || rows % (group * times)) goto damaged;
+		p->group = (size_t)group;
+		p->times = (size_t)times;
 	}
 	return p;
 damaged:

@@ -17,6 +17,8 @@ enum {
 	ROW_SUM,          // of a row
 	ROW_MEAN,
 	ROW_INVERSE_ROOT, // 1 / sqrt(x + p)
+	ROW_AT_LEAST,     // 1 where x >= p, else 0
+	ROW_ABOVE,        // 1 where x > p, else 0
 	ROW_OPS
 };
 
@@ -25,6 +27,7 @@ enum {
 	ROW_SCALAR, // one for all rows
 	ROW_SHARED, // one row for all rows
 	ROW_EACH,   // one element for each row
+	ROW_AGAIN,  // groups of rows, each of which serves several groups of the program's
 	ROW_FULL,
 };
 
@@ -43,6 +46,7 @@ typedef struct {
 	const int32_t *result; // slots of outputs
 	int turned;            // so many of the last outputs have the rows as columns
 	int flat;              // nothing belongs to a row, so that rows may be cut elsewhere
+	size_t group, times;   // of ROW_AGAIN: rows of a group, and how many groups it serves
 } row_program;
 
 enum {

@@ -136,6 +136,8 @@ INLINE void step(const row_step *c, float *to, size_t n, const float *a, int wid
 	case ROW_HARD_SIGMOID: EACH(largest(least(x * splat(c->p) + splat(c->q), splat(1)), splat(0))); break;
 	case ROW_CLIP: EACH(least(largest(x, splat(c->p)), splat(c->q))); break;
 	case ROW_INVERSE_ROOT: EACH(({ x += splat(c->p); root(&x); splat(1) / x; })); break;
+	case ROW_AT_LEAST: EACH((lanes)((x >= splat(c->p)) & (ints)splat(1))); break;
+	case ROW_ABOVE: EACH((lanes)((x > splat(c->p)) & (ints)splat(1))); break;
 	case ROW_SUM: *to = sum(a, length); break;
 	case ROW_MEAN: *to = sum(a, length) / (float)length; break;
 	}
@@ -194,7 +196,7 @@ void ROWS_RUN(const row_program *p, const float *const *inputs, float *const *ou
 	char wide[ROW_MOST_SLOTS];
 	for (int i = 0; i < p->inputs; i++) {
 		slot[i] = inputs[i];
-		wide[i] = p->kind[i] == ROW_FULL || p->kind[i] == ROW_SHARED;
+		wide[i] = p->kind[i] != ROW_SCALAR && p->kind[i] != ROW_EACH;
 	}
 	for (int i = 0; i < p->temporaries; i++) {
 		slot[p->inputs + i] = full + i * stride;
@@ -215,6 +217,7 @@ void ROWS_RUN(const row_program *p, const float *const *inputs, float *const *ou
 		for (int i = 0; i < p->inputs; i++) {
 			if (p->kind[i] == ROW_FULL) slot[i] = inputs[i] + offset;
 			if (p->kind[i] == ROW_EACH) slot[i] = inputs[i] + at;
+			if (p->kind[i] == ROW_AGAIN) slot[i] = inputs[i] + (at / (p->group * p->times) * p->group + at % p->group) * n;
 		}
 		for (int i = 0; i < p->steps; i++) {
 			const row_step *c = p->code + i;

@@ -21,7 +21,7 @@ import (
 )
 
 // Numbers of rows.h.
-var rowOps = map[string]int64{"Sqrt": 5, "Exp": 6, "Erf": 7, "HardSigmoid": 8, "Clip": 9}
+var rowOps = map[string]int64{"Sqrt": 5, "Exp": 6, "Erf": 7, "HardSigmoid": 8, "Clip": 9, "AtLeast": 13, "Above": 14}
 
 // rowsModel is a model of one program with an input x (n) and an output y (n).
 func rowsModel(t *testing.T, n int64, code []int64, constants []float32) []byte {
@@ -104,7 +104,7 @@ func rowsProgram(t *testing.T) string {
 
 // oneStep is a program of one operator on n elements.
 func oneStep(op string, n int) []int64 {
-	return []int64{1, int64(n), 1, 1, 1, 0, 1, 1, 0, 3, rowOps[op], 1, 0, 0, 1}
+	return []int64{1, int64(n), 1, 1, 1, 0, 1, 1, 0, 4, rowOps[op], 1, 0, 0, 1}
 }
 
 // TestFunctionsOfRowsAreRoundedWell compares exp and erf with float64's, in units of
@@ -156,6 +156,8 @@ func TestFunctionsOfRowsKnowTheirEnds(t *testing.T) {
 		{"Erf", 0, 0, []float32{1, 1, -1, 0, nan, -1}},
 		{"Clip", -1, 2, []float32{2, 2, -1, 0, nan, -1}},
 		{"HardSigmoid", 0.2, 0.5, []float32{1, 1, 0, 0.5, nan, 0}},
+		{"AtLeast", 0, 0, []float32{1, 1, 0, 1, 0, 0}},
+		{"Above", 0, 0, []float32{1, 1, 0, 0, 0, 0}},
 	} {
 		for path, run := range paths {
 			y := run(oneStep(f.name, len(x)), []float32{f.p, f.q}, x)
@@ -173,7 +175,7 @@ func TestFunctionsOfRowsKnowTheirEnds(t *testing.T) {
 // rows with float64, within a float32 error of the largest number.
 func TestRowsAreReducedAndSpread(t *testing.T) {
 	const rows, length = 7, 37
-	code := []int64{rows, length, 0, 1, 2, 2, 9, 1, 0, 3,
+	code := []int64{rows, length, 0, 1, 2, 2, 9, 1, 0, 4,
 		11, 3, 0, 0, // mean
 		1, 1, 0, 3, // less it
 		2, 2, 1, 1, // squared
@@ -227,14 +229,17 @@ func TestPathsOfRowsGiveTheSameBits(t *testing.T) {
 	for i := range x {
 		x[i] = float32(math.Sin(float64(i*i))) * 8
 	}
-	each := func(op int64) []int64 { return []int64{3, 1021, 1, 1, 1, 0, 1, 1, 0, 3, op, 1, 0, 0, 1} }
-	for op := range int64(10) {
+	each := func(op int64) []int64 { return []int64{3, 1021, 1, 1, 1, 0, 1, 1, 0, 4, op, 1, 0, 0, 1} }
+	for op := range int64(15) {
+		if op == 10 || op == 11 { // of whole rows
+			continue
+		}
 		code := each(op)
 		if !slices.Equal(bitsOf(avx2(code, []float32{0.3, 0.4}, x)), bitsOf(avx512(code, []float32{0.3, 0.4}, x))) {
 			t.Errorf("operator %d differs", op)
 		}
 	}
-	mean := []int64{3, 1021, 0, 1, 1, 1, 2, 1, 0, 3, 11, 2, 0, 0, 1, 1, 0, 2, 1} // x less its mean
+	mean := []int64{3, 1021, 0, 1, 1, 1, 2, 1, 0, 4, 11, 2, 0, 0, 1, 1, 0, 2, 1} // x less its mean
 	if !slices.Equal(bitsOf(avx2(mean, make([]float32, 4), x)), bitsOf(avx512(mean, make([]float32, 4), x))) {
 		t.Error("the mean differs")
 	}
@@ -251,7 +256,7 @@ func bitsOf(x []float32) []uint32 {
 // TestDamagedProgramsAreRefused changes the numbers of a program, and its length.
 func TestDamagedProgramsAreRefused(t *testing.T) {
 	orttest.Need(t)
-	good, constants := []int64{1, 16, 0, 1, 1, 1, 2, 1, 0, 3, 11, 2, 0, 0, 2, 1, 0, 2, 1}, make([]float32, 4)
+	good, constants := []int64{1, 16, 0, 1, 1, 1, 2, 1, 0, 4, 11, 2, 0, 0, 2, 1, 0, 2, 1}, make([]float32, 4)
 	opens := func(code []int64, constants []float32, rows bool) bool {
 		s, err := ort.NewSession(rowsModel(t, 16, code, constants), ort.Options{Rows: rows, Threads: 1})
 		if err == nil {

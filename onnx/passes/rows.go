@@ -26,6 +26,7 @@ const (
 // Of a factor whose columns a Gemm reads, a program writes the columns (see turn).
 func FuseRows(g *onnx.Graph, repeats bool) error {
 	r := &grouping{g: g, repeats: repeats, at: map[*onnx.Node]int{}, seen: make([]int, len(g.Nodes))}
+	joinComparisons(g)
 	r.turn()
 	r.uses, r.of = g.Uses(), make([]*group, len(g.Nodes))
 	for i, n := range g.Nodes {
@@ -56,6 +57,7 @@ type grouping struct {
 // group is nodes to be computed together.
 type group struct {
 	shape       onnx.Shape // of its full values; nil while it has none
+	again       again      // how rows serve again; zero where none do
 	nodes       []int      // ascending
 	first, last int
 }
@@ -72,14 +74,14 @@ const (
 )
 
 // rowOps are the operators of programs, in the order of rows.h.
-var rowOps = []string{"Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Erf", "HardSigmoid", "Clip", "ReduceSum", "ReduceMean", "1/Sqrt"}
+var rowOps = []string{"Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Erf", "HardSigmoid", "Clip", "ReduceSum", "ReduceMean", "1/Sqrt", atLeast, above}
 
 func reduces(n *onnx.Node) bool { return n.Op == "ReduceSum" || n.Op == "ReduceMean" }
 
 // rowsOf returns the shape whose rows a node works on, if it is one that programs
 // compute. A node of one element a row has no shape of its own.
 func (r *grouping) rowsOf(n *onnx.Node) (onnx.Shape, bool) {
-	if n.Domain != "" || !slices.Contains(rowOps, n.Op) && n.Op != "LayerNormalization" || len(n.Outputs) != 1 && n.Op != "LayerNormalization" {
+	if n.Domain != "" && !compares(n) || !slices.Contains(rowOps, n.Op) && n.Op != "LayerNormalization" || len(n.Outputs) != 1 && n.Op != "LayerNormalization" {
 		return nil, false
 	}
 	if r.repeats && n.Op == "LayerNormalization" {
@@ -109,6 +111,9 @@ func (r *grouping) rowsOf(n *onnx.Node) (onnx.Shape, bool) {
 			if _, ok := lies(v, shape); !ok {
 				return nil, false
 			}
+		}
+		if _, ok := againIn(n, again{}); !ok {
+			return nil, false
 		}
 	}
 	return shape, true
@@ -186,8 +191,12 @@ const (
 	oneForAll beside = iota
 	sharedRow
 	onePerRow
+	rowsAgain
 	fullRows
 )
+
+// again tells how many rows a group has that serves so many groups of the program's.
+type again struct{ group, times int64 }
 
 // lies tells how a value lies beside the rows of a shape; ok is false where that
 // isn't one of the ways that programs read.
@@ -206,7 +215,43 @@ func lies(v *onnx.Value, shape onnx.Shape) (p beside, ok bool) {
 	case len(v.Shape) > 0 && len(v.Shape) <= len(shape) && v.Shape[len(v.Shape)-1].N == shape[last].N && v.Shape.Count().N == shape[last].N:
 		return sharedRow, true
 	}
+	if _, ok := servesAgain(v, shape); ok {
+		return rowsAgain, true
+	}
 	return 0, false
+}
+
+// servesAgain tells how the rows of a value serve those of a shape that it is spread
+// to along one axis before the last.
+func servesAgain(v *onnx.Value, shape onnx.Shape) (a again, ok bool) {
+	last := len(shape) - 1
+	if len(v.Shape) != len(shape) || v.Shape[last] != shape[last] || shape[last].N == 1 {
+		return a, false
+	}
+	at := 0
+	for at < last && v.Shape[at] == shape[at] {
+		at++
+	}
+	if at == last || v.Shape[at].N != 1 || !v.Shape[at+1:].Same(shape[at+1:]) {
+		return a, false
+	}
+	return again{shape[at+1 : last].Count().N, shape[at].N}, true
+}
+
+// againIn joins to what is known of a program's rows that serve again what a node
+// reads; ok is false where both differ.
+func againIn(n *onnx.Node, known again) (_ again, ok bool) {
+	for _, v := range operands(n) {
+		if p, _ := lies(v, n.Outputs[0].Shape); p != rowsAgain {
+			continue
+		}
+		a, _ := servesAgain(v, n.Outputs[0].Shape)
+		if known != (again{}) && known != a {
+			return known, false
+		}
+		known = a
+	}
+	return known, true
 }
 
 // place puts a node into a group of the nodes that it reads, or into one of its own.
@@ -226,7 +271,10 @@ func (r *grouping) place(i int, shape onnx.Shape) {
 				continue
 			}
 			into = from
-			r.of[i], into.nodes, into.last = into, append(into.nodes, i), i
+			r.join(into, i)
+			continue
+		}
+		if from.again != (again{}) && into.again != (again{}) && from.again != into.again {
 			continue
 		}
 		if len(into.nodes)+len(from.nodes) > mostSteps || r.reachable(from, into) || r.reachable(into, from) {
@@ -238,16 +286,26 @@ func (r *grouping) place(i int, shape onnx.Shape) {
 		into.nodes = append(into.nodes, from.nodes...)
 		slices.Sort(into.nodes)
 		into.first, into.last = into.nodes[0], into.nodes[len(into.nodes)-1]
+		if into.again == (again{}) {
+			into.again = from.again
+		}
 	}
 	if into != nil || shape == nil {
 		return
 	}
 	alone := &group{shape: shape, nodes: []int{i}, first: i, last: i}
 	if beside := r.sibling(alone); beside != nil && !r.repeats {
-		r.of[i], beside.nodes, beside.last = beside, append(beside.nodes, i), i
+		r.join(beside, i)
 		return
 	}
+	alone.again, _ = againIn(n, again{})
 	r.of[i] = alone
+}
+
+// join adds a node behind all others of a group that it fits.
+func (r *grouping) join(to *group, i int) {
+	r.of[i], to.nodes, to.last = to, append(to.nodes, i), i
+	to.again, _ = againIn(r.g.Nodes[i], to.again)
 }
 
 // sibling finds a group that reads rows which a node reads too, a few nodes before
@@ -265,7 +323,11 @@ func (r *grouping) sibling(alone *group) *group {
 			if j >= i || j < i-near {
 				continue
 			}
-			if g := r.of[j]; g != nil && len(g.nodes) < mostSteps && g.shape.Same(alone.shape) && !r.reachable(g, alone) {
+			g := r.of[j]
+			if g == nil || len(g.nodes) >= mostSteps || !g.shape.Same(alone.shape) {
+				continue
+			}
+			if _, ok := againIn(r.g.Nodes[i], g.again); ok && !r.reachable(g, alone) {
 				return g
 			}
 		}
@@ -279,7 +341,8 @@ func (r *grouping) fits(to *group, n *onnx.Node, shape onnx.Shape) bool {
 		return false
 	}
 	if shape != nil {
-		return shape.Same(to.shape)
+		_, ok := againIn(n, to.again)
+		return ok && shape.Same(to.shape)
 	}
 	for _, v := range append(slices.Clone(operands(n)), n.Outputs[0]) { // one element a row
 		if p, ok := lies(v, to.shape); !ok || p != onePerRow && p != oneForAll {

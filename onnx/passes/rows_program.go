@@ -53,7 +53,11 @@ func (r *grouping) rewrite() error {
 			b.Outputs[0].Node = b
 			nodes = append(nodes, b)
 		}
-		if !gone[i] {
+		switch {
+		case gone[i]:
+		case compares(n):
+			nodes = append(nodes, restore(n, r.g)...)
+		default:
 			nodes = append(nodes, n)
 		}
 		if n := inserted[i]; n != nil {
@@ -70,7 +74,7 @@ func (r *grouping) rewrite() error {
 // program writes a group as numbers, which also turns some of its values. ok is false
 // where a program can't hold it.
 func (r *grouping) program(own *group, kept map[*onnx.Value]bool, turns []*onnx.Value) (_ *onnx.Node, ok bool) {
-	p := &rowProgram{shape: own.shape, slots: map[*onnx.Value]int64{}, left: map[*onnx.Value]int{}}
+	p := &rowProgram{shape: own.shape, again: own.again, slots: map[*onnx.Value]int64{}, left: map[*onnx.Value]int{}}
 	inside := map[*onnx.Node]bool{}
 	for _, i := range own.nodes {
 		inside[r.g.Nodes[i]] = true
@@ -107,7 +111,7 @@ func (r *grouping) program(own *group, kept map[*onnx.Value]bool, turns []*onnx.
 	if len(p.inputs) == 0 || len(p.inputs) > mostInputs || len(p.outputs) == 0 || len(p.outputs) > mostOutputs {
 		return nil, false
 	}
-	if slices.ContainsFunc(p.kinds, func(k int64) bool { return beside(k) == sharedRow || beside(k) == onePerRow }) {
+	if slices.ContainsFunc(p.kinds, func(k int64) bool { return beside(k) != oneForAll && beside(k) != fullRows }) {
 		p.flat = 0
 	}
 	p.sortInputs()
@@ -133,6 +137,7 @@ func (p *rowProgram) node() *onnx.Node {
 // lists, and their slots are known once both are.
 type rowProgram struct {
 	shape   onnx.Shape
+	again   again
 	inputs  []*onnx.Value
 	kinds   []int64
 	outputs []*onnx.Value
@@ -201,6 +206,8 @@ func (p *rowProgram) step(n *onnx.Node) {
 	switch n.Op {
 	case "HardSigmoid":
 		x, y = n.Float("alpha", 0.2), n.Float("beta", 0.5)
+	case atLeast, above:
+		x = n.Float("limit", 0)
 	case "Clip":
 		x, y = limit(n.In(1), -1), limit(n.In(2), 1)
 	}
@@ -309,6 +316,9 @@ func (p *rowProgram) attributes() []onnx.Attr {
 	}
 	for _, v := range slices.Concat(p.outputs[:len(p.outputs)-len(p.turned)], p.turned) {
 		code = append(code, final(p.slot(v)))
+	}
+	if slices.Contains(p.kinds, int64(rowsAgain)) {
+		code = append(code, p.again.group, p.again.times)
 	}
 	return []onnx.Attr{{Name: "code", Value: code}, {Name: "constants", Value: p.constants}, {Name: "shape", Value: p.shape.Ints()}}
 }
