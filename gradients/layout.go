@@ -116,19 +116,31 @@ func axisOf(n *onnx.Node, name string, def int64, v *onnx.Value) int64 {
 	return a
 }
 
+// concat splits the cotangent, or cuts out of it what is needed.
 func concat(c *call) {
 	axis := axisOf(c.n, "axis", 0, c.y(0))
-	at := int64(0)
+	var sizes []int64
+	all := true
 	for i, x := range c.n.Inputs {
 		if x.Shape == nil || !x.Shape[axis].Known() {
 			c.unsupported("an input of unknown size along axis %d", axis)
 			return
 		}
-		end := at + x.Shape[axis].N
-		if c.needs(i) && end > at {
-			c.give(i, c.b.Slice(c.dy[0], axis, at, end))
+		sizes = append(sizes, x.Shape[axis].N)
+		all = all && c.needs(i) && sizes[i] > 0
+	}
+	if all {
+		for i, part := range c.b.Ops("Split", len(sizes), []onnx.Attr{{Name: "axis", Value: axis}}, c.dy[0], c.b.Ints(sizes...)) {
+			c.give(i, part)
 		}
-		at = end
+		return
+	}
+	at := int64(0)
+	for i, size := range sizes {
+		if c.needs(i) && size > 0 {
+			c.give(i, c.b.Slice(c.dy[0], axis, at, at+size))
+		}
+		at += size
 	}
 }
 

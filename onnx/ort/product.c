@@ -57,7 +57,7 @@ static void pack_columns(const product_factor *b, size_t columns, size_t depth, 
 typedef struct {
 	float *c;
 	size_t stride;
-	const float *bias, *times;
+	const float *bias, *times, *plus;
 	int adds;       // to what is there
 	__mmask16 last; // of the last vector's columns
 } target;
@@ -70,6 +70,7 @@ INLINE void tile(int rows, int vectors, const float *a, size_t row, size_t term,
 		for (int j = 0; j < vectors; j++) {
 			sum[i][j] = _mm512_setzero_ps();
 			if (t->times) _mm_prefetch((const char *)(t->times + (size_t)i * t->stride + j * LANES), _MM_HINT_T0);
+			if (t->plus) _mm_prefetch((const char *)(t->plus + (size_t)i * t->stride + j * LANES), _MM_HINT_T0);
 		}
 	for (size_t k = 0; k < depth; k++, a += term, b += width) {
 		__m512 y[VECTORS];
@@ -88,6 +89,7 @@ INLINE void tile(int rows, int vectors, const float *a, size_t row, size_t term,
 			if (t->adds) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, c));
 			if (t->bias) v = _mm512_add_ps(v, bias);
 			if (t->times) v = _mm512_mul_ps(v, _mm512_maskz_loadu_ps(mask, t->times + (size_t)i * t->stride + j * LANES));
+			if (t->plus) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, t->plus + (size_t)i * t->stride + j * LANES));
 			if (mask == 0xffff)
 				_mm512_storeu_ps(c, v);
 			else
@@ -123,7 +125,7 @@ void product_run(const product *p, float *memory) {
 		size_t all = (columns + LANES - 1) / LANES, panels = (all + VECTORS - 1) / VECTORS, vectors = (all + panels - 1) / panels, width = vectors * LANES;
 		for (size_t k = 0; k < p->k; k += each) {
 			size_t depth = least(p->k - k, each);
-			const float *times = k + depth == p->k ? p->times : NULL;
+			int last = k + depth == p->k;
 			product_factor b = p->b;
 			b.at += k * b.row + from * b.column;
 			pack_columns(&b, columns, depth, vectors, right);
@@ -139,7 +141,8 @@ void product_run(const product *p, float *memory) {
 					for (size_t r = 0; r < rows; r += PRODUCT_TALL) {
 						size_t at = (i + r) * p->stride + from + j;
 						t.c = p->c + at;
-						if (times) t.times = times + at;
+						if (last && p->times) t.times = p->times + at;
+						if (last && p->plus) t.plus = p->plus + at;
 						const float *lines = packed ? left + r * depth : a.at + r * a.row;
 						tiles(least(rows - r, PRODUCT_TALL), of, lines, packed ? 1 : a.row, right + j * depth, width, depth, &t);
 					}

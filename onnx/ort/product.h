@@ -21,7 +21,7 @@ typedef struct {
 	size_t row, column;
 } product_factor;
 
-// c = (a b + bias) * times, where c and times (m,n) have rows that lie stride apart.
+// c = (a b + bias) * times + plus, where rows of c, times and plus (m,n) lie stride apart.
 typedef struct {
 	size_t m, n, k;
 	product_factor a, b;
@@ -29,6 +29,7 @@ typedef struct {
 	size_t stride;
 	const float *bias;  // (n), or NULL
 	const float *times; // or NULL
+	const float *plus;  // or NULL
 } product;
 
 // product_here tells whether this processor has the kernel's instructions.

@@ -12,7 +12,7 @@ enum { MOST_AXES = 8 };
 typedef struct {
 	int64_t batch, m, n, k;
 	int64_t left_turned, right_turned; // a factor lies as its transpose
-	int64_t bias, times;               // are further inputs
+	int64_t bias, times, plus;         // are further inputs
 	int64_t threads;
 } layout;
 
@@ -83,7 +83,7 @@ static status_t create(const custom_op *op, const void *api, const void *info, v
 	memcpy(&l, numbers, sizeof l);
 	for (size_t i = 0; i < 4; i++)
 		if (numbers[i] < 1 || numbers[i] > INT32_MAX || (i < 3 && __builtin_mul_overflow(all, numbers[i], &all))) return op_failed(api, "a layout of a product is damaged");
-	if (shaped != all || l.threads < 1 || l.threads > INT32_MAX || (l.left_turned | l.right_turned | l.bias | l.times) & ~1)
+	if (shaped != all || l.threads < 1 || l.threads > INT32_MAX || (l.left_turned | l.right_turned | l.bias | l.times | l.plus) & ~1)
 		return op_failed(api, "a layout of a product doesn't fit its shape");
 	if (!product_here()) return op_failed(api, "this processor has no AVX-512 for products");
 	kernel *k = calloc(1, sizeof *k);
@@ -99,7 +99,7 @@ static void destroy(void *k) { free(k); }
 
 typedef struct {
 	const kernel *k;
-	const float *a, *b, *bias, *times;
+	const float *a, *b, *bias, *times, *plus;
 	float *c;
 	int failed;
 } job;
@@ -126,6 +126,7 @@ static void work(void *p, size_t block) {
 		.stride = n,
 		.bias = j->bias ? j->bias + column * columns : NULL,
 		.times = j->times ? j->times + at : NULL,
+		.plus = j->plus ? j->plus + at : NULL,
 	};
 	struct panels *panels = borrow(product_memory(&whole));
 	if (!panels) {
@@ -141,8 +142,10 @@ static status_t compute(void *kernel_, void *context) {
 	job j = {.k = k};
 	TRY(op_input(k->api, context, 0, &j.a));
 	TRY(op_input(k->api, context, 1, &j.b));
-	if (k->l.bias) TRY(op_input(k->api, context, 2, &j.bias));
-	if (k->l.times) TRY(op_input(k->api, context, k->l.bias ? 3 : 2, &j.times));
+	size_t next = 2;
+	if (k->l.bias) TRY(op_input(k->api, context, next++, &j.bias));
+	if (k->l.times) TRY(op_input(k->api, context, next++, &j.times));
+	if (k->l.plus) TRY(op_input(k->api, context, next++, &j.plus));
 	TRY(op_output(k->api, context, 0, k->dims, k->rank, &j.c));
 	TRY(op_parallel(k->api, context, work, (size_t)k->l.batch * k->down * k->across, &j));
 	return j.failed ? op_failed(k->api, "there is no memory for a product's panels") : NULL;

@@ -356,7 +356,7 @@ func TestDamagedLayoutsOfProductsAreRefused(t *testing.T) {
 	opens := func(layout, shape []int64) bool {
 		return opensLayout(t, "Product", layout, shape, onnx.ShapeOf(2, 40, 300), onnx.ShapeOf(2, 300, 50))
 	}
-	good, shape := []int64{2, 40, 50, 300, 0, 0, 0, 0, 2}, []int64{2, 40, 50}
+	good, shape := []int64{2, 40, 50, 300, 0, 0, 0, 0, 0, 2}, []int64{2, 40, 50}
 	if !opens(good, shape) {
 		t.Fatal("the layout isn't taken")
 	}

@@ -13,7 +13,8 @@ const ProductOp = "Product"
 // FuseProducts has large products of matrices made by a kernel of our own
 // (onnx/ort/product.c), on so many threads: a Gemm with or without a bias, and a
 // MatMul of one pair of matrices or of as many pairs, whose Transposes it takes in,
-// as it does a Mul that alone reads the product, by as many elements.
+// as it does a Mul, and behind it an Add, that alone read the product and have as many
+// elements to read besides.
 // The graph is then for our own sessions alone (ort.Options.Rows), where
 // ort.Products says so.
 func FuseProducts(g *onnx.Graph, threads int) error {
@@ -32,8 +33,14 @@ func FuseProducts(g *onnx.Graph, threads int) error {
 			l, in, ok = matMulLayout(n)
 		}
 		if ok && l.worth() {
-			if mul, factor := multiplied(uses, g.Outputs, n.Outputs[0]); mul != nil {
+			if turn := onlyReader(uses, g.Outputs, n.Outputs[0]); n.Op == "MatMul" && swapsLast(turn) {
+				l, in, n = l.turned(), []*onnx.Value{in[1], in[0]}, turn
+			}
+			if mul, factor := reads(uses, g.Outputs, n.Outputs[0], "Mul"); mul != nil {
 				l.times, in, n = true, append(in, factor), mul
+			}
+			if add, term := reads(uses, g.Outputs, n.Outputs[0], "Add"); add != nil {
+				l.plus, in, n = true, append(in, term), add
 			}
 			shape := n.Outputs[0].Shape.Ints()
 			n.Domain, n.Op, n.Inputs = RowsDomain, ProductOp, in
@@ -49,7 +56,8 @@ type productLayout struct {
 	batch, m, n, k          int64
 	leftTurned, rightTurned bool // a factor lies as its transpose
 	bias                    bool // (n), the third input
-	times                   bool // by as many elements, the last input
+	times                   bool // by as many elements, the next input
+	plus                    bool // as many elements, the last input
 }
 
 // worth reports whether our kernel is quicker than the runtime's: where sums are
@@ -75,7 +83,7 @@ func (l productLayout) numbers(threads int) []int64 {
 		}
 		return 0
 	}
-	return []int64{l.batch, l.m, l.n, l.k, one(l.leftTurned), one(l.rightTurned), one(l.bias), one(l.times), int64(threads)}
+	return []int64{l.batch, l.m, l.n, l.k, one(l.leftTurned), one(l.rightTurned), one(l.bias), one(l.times), one(l.plus), int64(threads)}
 }
 
 func gemmLayout(n *onnx.Node) (l productLayout, in []*onnx.Value, ok bool) {
@@ -118,45 +126,62 @@ func matMulLayout(n *onnx.Node) (l productLayout, in []*onnx.Value, ok bool) {
 	return l, []*onnx.Value{a, b}, true
 }
 
-// multiplied finds the Mul that alone reads a product, past Reshapes, and its other
-// factor, where that has the product's elements.
-func multiplied(uses map[*onnx.Value][]*onnx.Node, outputs []*onnx.Value, v *onnx.Value) (*onnx.Node, *onnx.Value) {
-	for len(uses[v]) == 1 && !slices.Contains(outputs, v) {
-		n := uses[v][0]
-		switch {
-		case n.Domain != "":
-			return nil, nil
-		case n.Op == "Reshape" && n.Inputs[0] == v:
-			v = n.Outputs[0]
-			continue
-		case n.Op != "Mul" || len(n.Inputs) != 2 || n.Inputs[0] == n.Inputs[1]:
-			return nil, nil
-		}
-		factor := n.Inputs[0]
-		if factor == v {
-			factor = n.Inputs[1]
-		}
-		if !factor.Shape.Same(v.Shape) || !factor.Shape.Known() {
-			return nil, nil
-		}
-		return n, factor
+// turned is the layout of the product's transpose, which is that of the factors'
+// transposes, the second one first.
+func (l productLayout) turned() productLayout {
+	l.m, l.n, l.leftTurned, l.rightTurned = l.n, l.m, !l.rightTurned, !l.leftTurned
+	return l
+}
+
+// onlyReader is the node of ai.onnx that alone reads a value, or nil.
+func onlyReader(uses map[*onnx.Value][]*onnx.Node, outputs []*onnx.Value, v *onnx.Value) *onnx.Node {
+	if len(uses[v]) != 1 || slices.Contains(outputs, v) || uses[v][0].Domain != "" {
+		return nil
 	}
-	return nil, nil
+	return uses[v][0]
+}
+
+// reads finds the node of an operator of two operands that alone reads a product, past
+// Reshapes, and its other operand, where that has the product's elements.
+func reads(uses map[*onnx.Value][]*onnx.Node, outputs []*onnx.Value, v *onnx.Value, op string) (*onnx.Node, *onnx.Value) {
+	n := onlyReader(uses, outputs, v)
+	for n != nil && n.Op == "Reshape" && n.Inputs[0] == v {
+		v = n.Outputs[0]
+		n = onlyReader(uses, outputs, v)
+	}
+	if n == nil || n.Op != op || len(n.Inputs) != 2 || n.Inputs[0] == n.Inputs[1] {
+		return nil, nil
+	}
+	other := n.Inputs[0]
+	if other == v {
+		other = n.Inputs[1]
+	}
+	if !other.Shape.Same(v.Shape) || !other.Shape.Known() {
+		return nil, nil
+	}
+	return n, other
 }
 
 // untransposed goes behind a Transpose of a value's last two axes.
 func untransposed(v *onnx.Value) (*onnx.Value, bool) {
-	if !v.Is("Transpose") {
-		return v, false
+	if swapsLast(v.Node) {
+		return v.Node.Inputs[0], true
 	}
-	perm := v.Node.Ints("perm")
-	want := make([]int64, len(v.Shape))
+	return v, false
+}
+
+// swapsLast reports whether a node is a Transpose of the last two axes.
+func swapsLast(n *onnx.Node) bool {
+	if n == nil || n.Op != "Transpose" || n.Domain != "" {
+		return false
+	}
+	want := make([]int64, len(n.Inputs[0].Shape))
 	for i := range want {
 		want[i] = int64(i)
 	}
-	want[len(want)-2], want[len(want)-1] = want[len(want)-1], want[len(want)-2]
-	if !slices.Equal(perm, want) {
-		return v, false
+	if len(want) < 2 {
+		return false
 	}
-	return v.Node.Inputs[0], true
+	want[len(want)-2], want[len(want)-1] = want[len(want)-1], want[len(want)-2]
+	return slices.Equal(n.Ints("perm"), want)
 }

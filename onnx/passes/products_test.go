@@ -14,11 +14,11 @@ import (
 )
 
 // gemm multiplies (m,k) and (k,n), given as their transposes or not, with or without
-// a bias, and what comes out by as many elements or not.
+// a bias, and what comes out by and plus as many elements or not.
 type gemm struct {
 	m, n, k           int64
 	left, right, bias bool
-	times             bool
+	times, plus       bool
 }
 
 func (c gemm) build(g *onnx.Graph, feed map[string]*ref.Array, rng *rand.Rand) *onnx.Value {
@@ -40,6 +40,10 @@ func (c gemm) build(g *onnx.Graph, feed map[string]*ref.Array, rng *rand.Rand) *
 		y = b.Reshape(y, onnx.ShapeOf(1, c.m, c.n))
 		y = b.Mul(normalInput(g, feed, rng, "times", onnx.ShapeOf(1, c.m, c.n)), y)
 	}
+	if c.plus {
+		y = b.Reshape(y, onnx.ShapeOf(c.m, c.n, 1))
+		y = b.Add(y, normalInput(g, feed, rng, "plus", onnx.ShapeOf(c.m, c.n, 1)))
+	}
 	return y
 }
 
@@ -48,6 +52,7 @@ type pairs struct {
 	dims        []int64
 	m, n, k     int64
 	left, right bool
+	turned      bool // what is read is the transpose
 }
 
 func (c pairs) build(g *onnx.Graph, feed map[string]*ref.Array, rng *rand.Rand) *onnx.Value {
@@ -58,7 +63,13 @@ func (c pairs) build(g *onnx.Graph, feed map[string]*ref.Array, rng *rand.Rand) 
 		}
 		return normalInput(g, feed, rng, name, onnx.ShapeOf(append(slices.Clone(c.dims), rows, columns)...))
 	}
-	return b.MatMul(factor("a", c.m, c.k, c.left), factor("b", c.k, c.n, c.right))
+	y := b.MatMul(factor("a", c.m, c.k, c.left), factor("b", c.k, c.n, c.right))
+	if c.turned {
+		// Not as SwapLast, which would multiply the factors' transposes.
+		perm := []int64{0, 2, 1}
+		return b.Op("Transpose", []onnx.Attr{{Name: "perm", Value: perm}}, y)
+	}
+	return y
 }
 
 // TestProductsAreWhatTheirNodesMultiply compares products with package ref's, of
@@ -73,25 +84,29 @@ func TestProductsAreWhatTheirNodesMultiply(t *testing.T) {
 		build(g *onnx.Graph, feed map[string]*ref.Array, rng *rand.Rand) *onnx.Value
 	}
 	cases := []built{
-		gemm{192, 96, 256, false, false, false, false},
-		gemm{192, 96, 256, true, true, true, false},
-		gemm{197, 101, 401, false, false, true, false}, // a row, columns and a term more
-		gemm{197, 101, 401, false, true, true, false},
-		gemm{197, 101, 401, true, false, false, false},
-		gemm{205, 32, 801, true, true, false, false},
-		gemm{33, 1000, 260, false, true, true, false}, // columns of two panels
-		gemm{64, 80, 1024, false, false, false, false},
-		gemm{64, 80, 2048, false, true, true, false}, // rows that meet in the cache
-		gemm{197, 101, 401, false, true, true, true},
-		gemm{205, 1600, 1601, true, false, false, true},
-		pairs{[]int64{2, 4}, 97, 64, 97, false, false},
-		pairs{[]int64{2, 4}, 97, 64, 97, true, false},
-		pairs{[]int64{5}, 50, 113, 160, false, true},
-		pairs{[]int64{5}, 50, 113, 160, true, true},
-		pairs{nil, 77, 210, 300, true, false},
+		gemm{192, 96, 256, false, false, false, false, false},
+		gemm{192, 96, 256, true, true, true, false, false},
+		gemm{197, 101, 401, false, false, true, false, false}, // a row, columns and a term more
+		gemm{197, 101, 401, false, true, true, false, false},
+		gemm{197, 101, 401, true, false, false, false, false},
+		gemm{205, 32, 801, true, true, false, false, false},
+		gemm{33, 1000, 260, false, true, true, false, false}, // columns of two panels
+		gemm{64, 80, 1024, false, false, false, false, false},
+		gemm{64, 80, 2048, false, true, true, false, false}, // rows that meet in the cache
+		gemm{197, 101, 401, false, true, true, true, false},
+		gemm{205, 1600, 1601, true, false, false, true, false},
+		gemm{197, 101, 401, true, false, false, false, true},
+		gemm{205, 1600, 1601, false, true, true, true, true},
+		pairs{[]int64{2, 4}, 97, 64, 97, false, false, false},
+		pairs{[]int64{2, 4}, 97, 64, 97, true, false, false},
+		pairs{[]int64{5}, 50, 113, 160, false, true, false},
+		pairs{[]int64{5}, 50, 113, 160, true, true, false},
+		pairs{[]int64{5}, 50, 113, 160, false, false, true},
+		pairs{[]int64{5}, 50, 113, 160, true, true, true},
+		pairs{nil, 77, 210, 300, true, false, false},
 	}
 	for left := range int64(8) { // rows left of a tile, and vectors of columns
-		cases = append(cases, gemm{56 + left, 289 + 16*left, 260, false, false, left%2 == 0, left%3 == 0})
+		cases = append(cases, gemm{56 + left, 289 + 16*left, 260, false, false, left%2 == 0, left%3 == 0, false})
 	}
 	for _, c := range cases {
 		g, feed := onnx.NewGraph("product"), map[string]*ref.Array{}
