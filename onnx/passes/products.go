@@ -32,16 +32,19 @@ func FuseProducts(g *onnx.Graph, threads int) error {
 		case "MatMul":
 			l, in, ok = matMulLayout(n)
 		}
-		if ok && l.worth() {
-			if turn := onlyReader(uses, g.Outputs, n.Outputs[0]); n.Op == "MatMul" && swapsLast(turn) {
-				l, in, n = l.turned(), []*onnx.Value{in[1], in[0]}, turn
-			}
-			if mul, factor := reads(uses, g.Outputs, n.Outputs[0], "Mul"); mul != nil {
-				l.times, in, n = true, append(in, factor), mul
-			}
-			if add, term := reads(uses, g.Outputs, n.Outputs[0], "Add"); add != nil {
-				l.plus, in, n = true, append(in, term), add
-			}
+		if !ok {
+			continue
+		}
+		if turn := onlyReader(uses, g.Outputs, n.Outputs[0]); n.Op == "MatMul" && swapsLast(turn) {
+			l, in, n = l.turned(), []*onnx.Value{in[1], in[0]}, turn
+		}
+		if mul, factor := reads(uses, g.Outputs, n.Outputs[0], "Mul"); mul != nil {
+			l.times, in, n = true, append(in, factor), mul
+		}
+		if add, term := reads(uses, g.Outputs, n.Outputs[0], "Add"); add != nil {
+			l.plus, in, n = true, append(in, term), add
+		}
+		if l.worth() {
 			shape := n.Outputs[0].Shape.Ints()
 			n.Domain, n.Op, n.Inputs = RowsDomain, ProductOp, in
 			n.Attrs = []onnx.Attr{{Name: "layout", Value: l.numbers(threads)}, {Name: "shape", Value: shape}}
@@ -66,12 +69,16 @@ func (l productLayout) worth() bool {
 	const (
 		leastSide  = 32
 		leastTerms = 256 // of one product
+		leastMore  = 192 // of one with which more is done: the runtime passes over it again
 		leastOfAll = 96  // of each of a batch, whose panels are small
 		leastWork  = 1 << 22
 	)
 	terms := int64(leastTerms)
-	if l.batch > 1 {
+	switch {
+	case l.batch > 1:
 		terms = leastOfAll
+	case l.bias || l.times || l.plus:
+		terms = leastMore
 	}
 	return l.m >= leastSide && l.n >= leastSide && l.k >= terms && l.batch*l.m*l.n*l.k >= leastWork
 }

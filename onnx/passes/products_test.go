@@ -173,29 +173,38 @@ func TestProductsLeaveOthers(t *testing.T) {
 	}
 }
 
-// TestProductsTakeInOnlyTheMulThatReadsThemAlone keeps a Mul of a product that is read
-// elsewhere or given out, by a factor of another shape, or by itself.
-func TestProductsTakeInOnlyTheMulThatReadsThemAlone(t *testing.T) {
-	for what, build := range map[string]func(b *onnx.Builder, y, full, row *onnx.Value) []*onnx.Value{
-		"read elsewhere": func(b *onnx.Builder, y, full, row *onnx.Value) []*onnx.Value {
-			return []*onnx.Value{b.Mul(y, full), b.Op("Exp", nil, y)}
+// TestProductsTakeInOnlyWhatReadsThemAlone keeps a Mul or an Add of a product that is
+// read elsewhere or given out, with a value of another shape, or with itself.
+func TestProductsTakeInOnlyWhatReadsThemAlone(t *testing.T) {
+	type build func(b *onnx.Builder, op string, y, full, row *onnx.Value) []*onnx.Value
+	for what, build := range map[string]build{
+		"read elsewhere": func(b *onnx.Builder, op string, y, full, row *onnx.Value) []*onnx.Value {
+			return []*onnx.Value{b.Op(op, nil, y, full), b.Op("Exp", nil, y)}
 		},
-		"given out":     func(b *onnx.Builder, y, full, row *onnx.Value) []*onnx.Value { return []*onnx.Value{b.Mul(y, full), y} },
-		"another shape": func(b *onnx.Builder, y, full, row *onnx.Value) []*onnx.Value { return []*onnx.Value{b.Mul(y, row)} },
-		"itself":        func(b *onnx.Builder, y, full, row *onnx.Value) []*onnx.Value { return []*onnx.Value{b.Mul(y, y)} },
+		"given out": func(b *onnx.Builder, op string, y, full, row *onnx.Value) []*onnx.Value {
+			return []*onnx.Value{b.Op(op, nil, y, full), y}
+		},
+		"another shape": func(b *onnx.Builder, op string, y, full, row *onnx.Value) []*onnx.Value {
+			return []*onnx.Value{b.Op(op, nil, y, row)}
+		},
+		"itself": func(b *onnx.Builder, op string, y, full, row *onnx.Value) []*onnx.Value {
+			return []*onnx.Value{b.Op(op, nil, y, y)}
+		},
 	} {
-		g := onnx.NewGraph("mul")
-		b := onnx.NewBuilder(g)
-		y := b.Op("Gemm", nil, g.AddInput("x", onnx.Float, shape(300, 400)), g.AddInput("w", onnx.Float, shape(400, 500)))
-		g.Outputs = build(b, y, g.AddInput("full", onnx.Float, shape(300, 500)), g.AddInput("row", onnx.Float, shape(500)))
-		must(t, b.Err())
-		must(t, FuseProducts(g, 2))
-		ops := map[string]int{}
-		for _, n := range g.Nodes {
-			ops[n.Op]++
-		}
-		if ops[ProductOp] != 1 || ops["Mul"] != 1 || ops["Gemm"] != 0 {
-			t.Errorf("%s: became %v", what, g)
+		for _, op := range []string{"Mul", "Add"} {
+			g := onnx.NewGraph("read")
+			b := onnx.NewBuilder(g)
+			y := b.Op("Gemm", nil, g.AddInput("x", onnx.Float, shape(300, 400)), g.AddInput("w", onnx.Float, shape(400, 500)))
+			g.Outputs = build(b, op, y, g.AddInput("full", onnx.Float, shape(300, 500)), g.AddInput("row", onnx.Float, shape(500)))
+			must(t, b.Err())
+			must(t, FuseProducts(g, 2))
+			ops := map[string]int{}
+			for _, n := range g.Nodes {
+				ops[n.Op]++
+			}
+			if ops[ProductOp] != 1 || ops[op] != 1 || ops["Gemm"] != 0 {
+				t.Errorf("%s, %s: became %v", op, what, g)
+			}
 		}
 	}
 }

@@ -25,10 +25,11 @@ const (
 //
 // Of a factor whose columns a Gemm reads, a program writes the columns (see turn).
 func FuseRows(g *onnx.Graph, repeats bool) error {
-	r := &grouping{g: g, repeats: repeats, at: map[*onnx.Node]int{}, seen: make([]int, len(g.Nodes))}
+	r := &grouping{g: g, repeats: repeats, at: map[*onnx.Node]int{}}
 	joinComparisons(g)
+	clipAgain(g)
 	r.turn()
-	r.uses, r.of = g.Uses(), make([]*group, len(g.Nodes))
+	r.uses, r.of, r.seen = g.Uses(), make([]*group, len(g.Nodes)), make([]int, len(g.Nodes))
 	for i, n := range g.Nodes {
 		r.at[n] = i
 	}
