@@ -15,7 +15,11 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
-enum { LANES = 16, VECTORS = PRODUCT_WIDE / LANES };
+enum {
+	LANES = 16,
+	VECTORS = PRODUCT_WIDE / LANES,
+	NEAR = 320, // lines that stay in the first cache, one for each term
+};
 
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -98,13 +102,15 @@ INLINE void tile(int rows, int vectors, const float *a, size_t row, size_t term,
 	}
 }
 
-static void tiles(size_t rows, size_t vectors, const float *a, size_t row, const float *b, size_t width, size_t depth, const target *t) {
+static void tiles(size_t rows, size_t vectors, const float *a, size_t row, size_t term, const float *b, size_t width, size_t depth, const target *t) {
 #define CASE(rows, vectors) \
 	case rows * 4 + vectors: \
-		if (row == 1) \
+		if (row != 1) \
+			tile(rows, vectors, a, row, 1, b, width, depth, t); \
+		else if (term == PRODUCT_TALL) /* a number that the compiler knows */ \
 			tile(rows, vectors, a, 1, PRODUCT_TALL, b, width, depth, t); \
 		else \
-			tile(rows, vectors, a, row, 1, b, width, depth, t); \
+			tile(rows, vectors, a, 1, term, b, width, depth, t); \
 		break;
 #define CASES(rows) CASE(rows, 1) CASE(rows, 2) CASE(rows, 3)
 	switch (rows * 4 + vectors) {
@@ -112,14 +118,27 @@ static void tiles(size_t rows, size_t vectors, const float *a, size_t row, const
 	}
 }
 
+// fetch has the cache read what the next tile will of the left factor.
+INLINE void fetch(const float *a, size_t row, size_t term, size_t depth) {
+	if (row == 1) // the next line of it, which serves two tiles
+		for (size_t k = 0; k < depth; k++) _mm_prefetch((const char *)(a + LANES + k * term), _MM_HINT_T0);
+	else
+		for (size_t i = PRODUCT_TALL; i < 2 * PRODUCT_TALL; i++)
+			for (size_t k = 0; k < depth; k += LANES) _mm_prefetch((const char *)(a + i * row + k), _MM_HINT_T0);
+}
+
 // packs tells whether rows of the left factor are worth copying: those that lie as
-// columns are, and those that meet each other in the first cache.
-static int packs(const product *p) { return p->a.row == 1 || p->a.row % 1024 == 0; }
+// columns are, unless so few terms make a sum that what a tile reads of them stays in
+// the first cache for the next one, and those that meet each other there.
+static int packs(const product *p) {
+	size_t apart = p->a.row == 1 ? p->a.column : p->a.row;
+	return apart % 1024 == 0 || (p->a.row == 1 && p->k > NEAR);
+}
 
 void product_run(const product *p, float *memory) {
 	float *left = memory, *right = memory + PRODUCT_ROWS * PRODUCT_DEPTH;
 	size_t parts = (p->k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH, each = (p->k + parts - 1) / parts;
-	int packed = packs(p);
+	int packed = packs(p), fetches = !packed && p->k <= NEAR && p->n <= 2 * PRODUCT_WIDE;
 	for (size_t from = 0; from < p->n; from += PRODUCT_COLUMNS) {
 		size_t columns = least(p->n - from, PRODUCT_COLUMNS);
 		size_t all = (columns + LANES - 1) / LANES, panels = (all + VECTORS - 1) / VECTORS, vectors = (all + panels - 1) / panels, width = vectors * LANES;
@@ -144,7 +163,9 @@ void product_run(const product *p, float *memory) {
 						if (last && p->times) t.times = p->times + at;
 						if (last && p->plus) t.plus = p->plus + at;
 						const float *lines = packed ? left + r * depth : a.at + r * a.row;
-						tiles(least(rows - r, PRODUCT_TALL), of, lines, packed ? 1 : a.row, right + j * depth, width, depth, &t);
+						size_t row = packed ? 1 : a.row, term = packed ? PRODUCT_TALL : a.column;
+						if (fetches && j == 0 && r + 2 * PRODUCT_TALL <= rows) fetch(lines, a.row, a.column, depth);
+						tiles(least(rows - r, PRODUCT_TALL), of, lines, row, term, right + j * depth, width, depth, &t);
 					}
 				}
 			}
