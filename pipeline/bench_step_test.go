@@ -3,6 +3,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -86,21 +87,17 @@ func (b *bench) second(j job) {
 	r.report()
 }
 
-// openExplaining opens the model that --with-relevance writes, and explains a
-// batch.
+// openExplaining explains a batch as explain does.
 func (b *bench) openExplaining() func() error {
-	x, err := newExplainer(b.model, benchBatch, 0, ort.Options{})
+	x, err := NewMapper(b.model, benchBatch, MapOptions{}, ort.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(x.close)
-	images := make([]float32, benchBatch*3*x.size[0]*x.size[1])
+	b.Cleanup(x.Close)
+	images := make([]float32, benchBatch*3*x.Size[0]*x.Size[1])
 	noise(images)
 	classes := slices.Repeat([]int64{predicted}, benchBatch)
-	return func() error {
-		_, _, err := x.run(images, classes)
-		return err
-	}
+	return func() error { return x.Run(context.Background(), images, classes) }
 }
 
 // measure prints what a model's steps cost.

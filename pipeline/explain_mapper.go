@@ -46,16 +46,31 @@ func NewMapper(m *Model, batch int, o MapOptions, opt ort.Options) (*Mapper, err
 }
 
 func (x *Mapper) open(m *Model, batch int, o MapOptions, opt ort.Options) error {
-	// Relevance alone comes from the very graph that export --with-relevance writes.
 	_, own := RelevanceOf(m.Source)
-	if own || slices.Equal(o.Methods, []string{MethodRelevance}) && o.Heads == gradients.MeanHeads {
+	if own {
 		return x.openOwn(m, batch, o, opt)
 	}
+	// What export --with-relevance writes explains by relevance alone, too, one picture
+	// on each thread; where products are our own, whole batches are faster.
+	exports := slices.Equal(o.Methods, []string{MethodRelevance}) && o.Heads == gradients.MeanHeads
 	g, err := m.mapGraph(int64(batch), o)
+	if err != nil && exports {
+		return x.openOwn(m, batch, o, opt)
+	}
+	if err == nil {
+		err = opt.Load()
+	}
 	if err != nil {
 		return err
 	}
-	if x.graph, err = openGraph(g, opt); err != nil {
+	multiplies, err := m.Graphs.multiplies(&opt)
+	if err != nil {
+		return err
+	}
+	if exports && !multiplies {
+		return x.openOwn(m, batch, o, opt)
+	}
+	if x.graph, err = m.openGraph(g, opt); err != nil {
 		return err
 	}
 	shape := g.Inputs[0].Shape

@@ -57,7 +57,7 @@ func openExplained(opt ExplainOptions) (e explained, err error) {
 
 // openTrained opens a run's model with its best parameters, or its last.
 func openTrained(run *Run, o ModelOptions) (*Model, error) {
-	o.Find = findOf(run.Config, o.Find)
+	o.Find, o.Graphs = findOf(run.Config, o.Find), graphOptionsOf(run.Config)
 	m, err := OpenModel(run.Artifact(sourceArtifact), o)
 	if err != nil {
 		return nil, err

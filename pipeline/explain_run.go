@@ -60,7 +60,7 @@ func (r *explaining) open(path string) error {
 	}
 	maps := r.opt.Maps
 	maps.StartLayer = e.startLayer
-	if w.mapper, err = NewMapper(e.model, min(r.opt.Batch, len(r.sitters)), maps, r.opt.ORT); err != nil {
+	if w.mapper, err = NewMapper(e.model, evenly(len(r.sitters), r.opt.Batch), maps, r.opt.ORT); err != nil {
 		return err
 	}
 	p := e.model.Preprocess
@@ -71,6 +71,13 @@ func (r *explaining) open(path string) error {
 	}
 	r.models = append(r.models, w)
 	return nil
+}
+
+// evenly is a size of batches, at most so large, of which as few as can be take all
+// pictures, and the last one too is nearly full.
+func evenly(pictures, most int) int {
+	batches := (pictures + most - 1) / most
+	return (pictures + batches - 1) / batches
 }
 
 func (r *explaining) close() {
@@ -101,7 +108,7 @@ func (r *explaining) run(ctx context.Context) error {
 	}
 	r.done = make([]*ExplainedPicture, len(samples))
 	left := &skips{told: r.opt.OnSkipped}
-	l, err := dataset.NewLoader(samples, dataset.Options{Batch: min(r.opt.Batch, len(samples)), Preprocess: r.views[0], Views: r.views[1:],
+	l, err := dataset.NewLoader(samples, dataset.Options{Batch: evenly(len(samples), r.opt.Batch), Preprocess: r.views[0], Views: r.views[1:],
 		Strict: r.opt.Strict, OnCorrupt: left.add})
 	if err != nil {
 		return err

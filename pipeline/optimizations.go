@@ -79,18 +79,24 @@ func (o GraphOptions) do(g *onnx.Graph, list []optimization) error {
 	return nil
 }
 
-// encodeFor encodes a graph for a session of its own. On the CPU, unless that is
-// off, nodes of it first become operators of our own, on a copy: what a run's folder
-// keeps is for any runtime.
-func (o GraphOptions) encodeFor(g *onnx.Graph, opt *ort.Options) ([]byte, error) {
+// multiplies reports whether sessions make products by a kernel of our own.
+func (o GraphOptions) multiplies(opt *ort.Options) (bool, error) {
+	on, err := opt.Find()
+	return err == nil && !on.CUDA() && o.has(products) && ort.Products(), err
+}
+
+// fused returns a graph as a session of its own runs it. On the CPU, unless that is
+// off, nodes of it become operators of our own, on a copy: what a run's folder keeps
+// is for any runtime.
+func (o GraphOptions) fused(g *onnx.Graph, opt *ort.Options) (*onnx.Graph, error) {
 	on, err := opt.Find()
 	if err != nil {
 		return nil, err
 	}
 	own := o.has(rows)
-	multiplies := o.has(products) && ort.Products()
-	if on.CUDA() || !own && !multiplies {
-		return Encode(g)
+	multiplies, err := o.multiplies(opt)
+	if err != nil || on.CUDA() || !own && !multiplies {
+		return g, err
 	}
 	opt.Rows = true
 	g, _ = g.Clone()
@@ -106,6 +112,15 @@ func (o GraphOptions) encodeFor(g *onnx.Graph, opt *ort.Options) ([]byte, error)
 		if err := passes.FuseRows(g, o.Lean); err != nil {
 			return nil, fmt.Errorf("gathering rows of the %s graph: %w", g.Name, err)
 		}
+	}
+	return g, nil
+}
+
+// encodeFor encodes a graph as a session of its own runs it.
+func (o GraphOptions) encodeFor(g *onnx.Graph, opt *ort.Options) ([]byte, error) {
+	g, err := o.fused(g, opt)
+	if err != nil {
+		return nil, err
 	}
 	return Encode(g)
 }
