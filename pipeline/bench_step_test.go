@@ -3,7 +3,6 @@
 package pipeline
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -87,17 +86,21 @@ func (b *bench) second(j job) {
 	r.report()
 }
 
-// openExplaining explains a batch as explain does.
+// openExplaining opens the model that --with-relevance writes, and explains a
+// batch.
 func (b *bench) openExplaining() func() error {
-	x, err := NewMapper(b.model, benchBatch, MapOptions{}, ort.Options{})
+	x, err := newExplainer(b.model, benchBatch, 0, ort.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(x.Close)
-	images := make([]float32, benchBatch*3*x.Size[0]*x.Size[1])
+	b.Cleanup(x.close)
+	images := make([]float32, benchBatch*3*x.size[0]*x.size[1])
 	noise(images)
 	classes := slices.Repeat([]int64{predicted}, benchBatch)
-	return func() error { return x.Run(context.Background(), images, classes) }
+	return func() error {
+		_, _, err := x.run(images, classes)
+		return err
+	}
 }
 
 // measure prints what a model's steps cost.

@@ -78,6 +78,9 @@ func newBound(session *ort.Session, v *onnx.Value) (*ort.Buffer, error) {
 
 // openGraph opens a session on a graph that was derived from the model.
 func (m *Model) openGraph(g *onnx.Graph, opt ort.Options) (*ort.Session, error) {
+	if err := opt.Load(); err != nil {
+		return nil, err
+	}
 	g, err := m.Graphs.fused(g, &opt)
 	if err != nil {
 		return nil, err

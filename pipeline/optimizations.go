@@ -79,12 +79,6 @@ func (o GraphOptions) do(g *onnx.Graph, list []optimization) error {
 	return nil
 }
 
-// multiplies reports whether sessions make products by a kernel of our own.
-func (o GraphOptions) multiplies(opt *ort.Options) (bool, error) {
-	on, err := opt.Find()
-	return err == nil && !on.CUDA() && o.has(products) && ort.Products(), err
-}
-
 // fused returns a graph as a session of its own runs it. On the CPU, unless that is
 // off, nodes of it become operators of our own, on a copy: what a run's folder keeps
 // is for any runtime.
@@ -94,9 +88,9 @@ func (o GraphOptions) fused(g *onnx.Graph, opt *ort.Options) (*onnx.Graph, error
 		return nil, err
 	}
 	own := o.has(rows)
-	multiplies, err := o.multiplies(opt)
-	if err != nil || on.CUDA() || !own && !multiplies {
-		return g, err
+	multiplies := o.has(products) && ort.Products()
+	if on.CUDA() || !own && !multiplies {
+		return g, nil
 	}
 	opt.Rows = true
 	g, _ = g.Clone()
