@@ -287,6 +287,21 @@ func TestDamagedProgramsAreRefused(t *testing.T) {
 			t.Errorf("%d of %d numbers were taken", n, len(good))
 		}
 	}
+	again := []int64{6, 16, 0, 1, 1, 0, 1, 1, 0, 3, 4, 1, 0, 0, 1, 1, 2} // negates rows of which each serves twice
+	if !opens(again, constants[:2], true) {
+		t.Fatal("a program whose rows serve again isn't taken")
+	}
+	for i := len(again) - 2; i < len(again); i++ {
+		for _, v := range []int64{-1, 0, 4, 7, 1 << 40, math.MaxInt64} {
+			bad := slices.Clone(again)
+			if bad[i] = v; opens(bad, constants[:2], true) {
+				t.Errorf("number %d as %d was taken", i, v)
+			}
+		}
+		if opens(again[:i], constants[:2], true) {
+			t.Errorf("%d of %d numbers were taken", i, len(again))
+		}
+	}
 	if opens(good, constants[:3], true) || opens(append(slices.Clone(good), 0), constants, true) {
 		t.Error("lists that are too short or too long were taken")
 	}

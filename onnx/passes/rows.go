@@ -26,6 +26,9 @@ const (
 // Of a factor whose columns a Gemm reads, a program writes the columns (see turn).
 func FuseRows(g *onnx.Graph, repeats bool) error {
 	r := &grouping{g: g, repeats: repeats, at: map[*onnx.Node]int{}}
+	if !repeats {
+		shareErf(g)
+	}
 	joinComparisons(g)
 	clipAgain(g)
 	r.turn()

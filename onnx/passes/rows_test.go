@@ -41,6 +41,11 @@ func rowGraph(t testing.TB, seed uint64) (*onnx.Graph, map[string]*ref.Array) {
 	full := []*onnx.Value{input("x", shape), input("y", shape)}
 	single := []*onnx.Value{input("each", each)}
 	others := []*onnx.Value{input("shared", shape[last:]), input("scalar", onnx.Shape{}), b.Const(onnx.FloatTensor([]float32{0.75}))}
+	if spread := slices.IndexFunc(shape[:last], func(d onnx.Dim) bool { return d.N > 1 }); spread >= 0 {
+		again := shape.Clone()
+		again[spread] = onnx.D(1)
+		others = append(others, input("again", again))
+	}
 	pick := func(lists ...[]*onnx.Value) *onnx.Value {
 		all := slices.Concat(lists...)
 		return all[rng.IntN(len(all))]
@@ -51,11 +56,14 @@ func rowGraph(t testing.TB, seed uint64) (*onnx.Graph, map[string]*ref.Array) {
 	for range 4 + rng.IntN(20) {
 		x := pick(full, single)
 		var v *onnx.Value
-		switch op := []string{"Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Erf", "HardSigmoid", "Clip", "ReduceMean", "ReduceSum", "Softmax", "LayerNormalization"}[rng.IntN(14)]; op {
+		switch op := []string{"Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Erf", "HardSigmoid", "Clip", "ReduceMean", "ReduceSum", "Softmax", "LayerNormalization", "Greater", "GreaterOrEqual", "Gelu"}[rng.IntN(17)]; op {
 		case "Add", "Sub", "Mul":
 			y := pick(full, single, others)
 			if !y.Shape.Same(shape) && x.Shape.Same(each) {
 				y = pick(single)
+			}
+			if others[len(others)-1] == y && x.Shape.Same(each) { // spread along another axis
+				x = pick(full)
 			}
 			if rng.IntN(2) == 0 {
 				x, y = y, x
@@ -75,6 +83,15 @@ func rowGraph(t testing.TB, seed uint64) (*onnx.Graph, map[string]*ref.Array) {
 			if v = b.Reduce(op, pick(full), true, int64(last)); op == "ReduceSum" {
 				v = b.Mul(v, b.Scalar(0.01, v))
 			}
+		case "Greater", "GreaterOrEqual": // of an input, which no rounding moves over the limit
+			v = b.Cast(b.Op(op, nil, full[rng.IntN(2)], b.Scalar(0.3, x)), onnx.Float)
+		case "Gelu":
+			x := pick(full)
+			z := b.Scale(x, math.Sqrt(0.5))
+			share := b.Op("HardSigmoid", []onnx.Attr{{Name: "alpha", Value: float32(0.5)}, {Name: "beta", Value: float32(0.5)}}, b.Op("Erf", nil, z))
+			bell := b.Op("Exp", nil, b.Neg(b.Mul(z, z)))
+			full = append(full, b.Op("Gelu", nil, x), b.Add(share, b.Mul(z, bell)))
+			v = b.Mul(bell, pick(full))
 		case "LayerNormalization":
 			out := b.Ops(op, 3, []onnx.Attr{{Name: "axis", Value: int64(-1)}, {Name: "epsilon", Value: float32(1e-3)}}, pick(full), others[0], others[0])
 			v = limited(out[0], -4, 4)
@@ -276,5 +293,71 @@ func TestRowsLeaveFactorsOfProductsToTheRuntime(t *testing.T) {
 	}
 	if after := fmt.Sprint(g); after != before {
 		t.Errorf("%s\nbecame %s", before, after)
+	}
+}
+
+// TestProgramsTakeInWhatIsNearThem tells which operators a graph has once rows are
+// gathered.
+func TestProgramsTakeInWhatIsNearThem(t *testing.T) {
+	slope := func(b *onnx.Builder, x *onnx.Value) *onnx.Value {
+		z := b.Scale(x, math.Sqrt(0.5))
+		share := b.Op("HardSigmoid", []onnx.Attr{{Name: "alpha", Value: float32(0.5)}, {Name: "beta", Value: float32(0.5)}}, b.Op("Erf", nil, z))
+		return b.Add(share, b.Mul(z, b.Op("Exp", nil, b.Neg(b.Mul(z, z)))))
+	}
+	for _, c := range []struct {
+		what    string
+		repeats bool
+		build   func(b *onnx.Builder, x, y, row *onnx.Value) []*onnx.Value
+		want    []string
+	}{
+		{"a GELU and its slope, behind a product, are one program", false, func(b *onnx.Builder, x, y, row *onnx.Value) []*onnx.Value {
+			h := b.Op("Gelu", nil, x)
+			return []*onnx.Value{b.Mul(b.MatMul(h, y), slope(b, x))}
+		}, []string{"Rows", "MatMul", "Mul"}},
+		{"a GELU alone is the runtime's", false, func(b *onnx.Builder, x, y, row *onnx.Value) []*onnx.Value {
+			return []*onnx.Value{b.Op("Gelu", nil, x)}
+		}, []string{"Gelu"}},
+		{"a GELU whose slope is computed anew later is the runtime's", true, func(b *onnx.Builder, x, y, row *onnx.Value) []*onnx.Value {
+			h := b.Op("Gelu", nil, x)
+			return []*onnx.Value{b.Mul(b.MatMul(h, y), slope(b, x))}
+		}, []string{"Gelu", "MatMul", "Rows"}},
+		{"a Clip belongs to each program that reads it", false, func(b *onnx.Builder, x, y, row *onnx.Value) []*onnx.Value {
+			c := b.Op("Clip", nil, x, b.Scalar(0, x))
+			p := b.Mul(c, x)
+			for range 8 { // further away than programs that are joined because they read the same
+				p = b.MatMul(p, y)
+			}
+			return []*onnx.Value{b.Mul(p, c)}
+		}, slices.Concat([]string{"Rows"}, slices.Repeat([]string{"MatMul"}, 8), []string{"Rows"})},
+		{"a comparison and its Cast go with what reads them", false, func(b *onnx.Builder, x, y, row *onnx.Value) []*onnx.Value {
+			return []*onnx.Value{b.Mul(b.Cast(b.Op("GreaterOrEqual", nil, x, b.Scalar(0, x)), onnx.Float), y)}
+		}, []string{"Rows"}},
+		{"a comparison alone is the runtime's", false, func(b *onnx.Builder, x, y, row *onnx.Value) []*onnx.Value {
+			return []*onnx.Value{b.Cast(b.Op("Greater", nil, x, b.Scalar(0, x)), onnx.Float)}
+		}, []string{"Greater", "Cast"}},
+		{"a comparison that is read itself is the runtime's", false, func(b *onnx.Builder, x, y, row *onnx.Value) []*onnx.Value {
+			above := b.Op("Greater", nil, x, b.Scalar(0, x))
+			return []*onnx.Value{b.Add(b.Mul(b.Cast(above, onnx.Float), y), x), b.Op("Not", nil, above)}
+		}, []string{"Greater", "Rows", "Not"}},
+		{"rows that serve all heads are read again", false, func(b *onnx.Builder, x, y, row *onnx.Value) []*onnx.Value {
+			return []*onnx.Value{b.Add(b.Mul(x, row), y)}
+		}, []string{"Rows"}},
+	} {
+		g := onnx.NewGraph("near")
+		b := onnx.NewBuilder(g)
+		input := func(name string, dims ...int64) *onnx.Value {
+			return g.AddInput(name, onnx.Float, onnx.ShapeOf(dims...))
+		}
+		g.Outputs = c.build(b, input("x", 2, 3, 32, 32), input("y", 2, 3, 32, 32), input("row", 2, 1, 32, 32))
+		must(t, b.Err())
+		must(t, FuseRows(g, c.repeats))
+		sound(t, g)
+		var got []string
+		for _, n := range g.Nodes {
+			got = append(got, n.Op)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, expected %v", c.what, got, c.want)
+		}
 	}
 }
