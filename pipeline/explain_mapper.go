@@ -50,8 +50,8 @@ func (x *Mapper) open(m *Model, batch int, o MapOptions, opt ort.Options) error 
 	if own {
 		return x.openOwn(m, batch, o, opt)
 	}
-	// Relevance alone comes from the very graph that export --with-relevance writes:
-	// a picture's map may differ by more than 1e-5 where it is computed in another way.
+	// Relevance alone comes from the very graph that export --with-relevance writes, and
+	// no graph of maps has operators of our own: maps would differ by more than 1e-5.
 	if slices.Equal(o.Methods, []string{MethodRelevance}) && o.Heads == gradients.MeanHeads {
 		return x.openOwn(m, batch, o, opt)
 	}
@@ -59,7 +59,7 @@ func (x *Mapper) open(m *Model, batch int, o MapOptions, opt ort.Options) error 
 	if err != nil {
 		return err
 	}
-	if x.graph, err = m.openGraph(g, opt); err != nil {
+	if x.graph, err = openGraph(g, opt); err != nil {
 		return err
 	}
 	shape := g.Inputs[0].Shape

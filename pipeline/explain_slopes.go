@@ -35,7 +35,11 @@ func openSlopes(m *Model, batch int, o MapOptions, opt ort.Options) (*slopes, er
 		return nil, err
 	}
 	s := &slopes{o: o, batch: int(g.Inputs[0].Shape[0].N), maps: map[string]*ort.Buffer{}}
-	if s.session, err = m.openGraph(g, opt); err != nil {
+	fused, err := m.Graphs.fused(g, &opt)
+	if err != nil {
+		return nil, err
+	}
+	if s.session, err = openGraph(fused, opt); err != nil {
 		return nil, err
 	}
 	places := map[string]**ort.Buffer{g.Inputs[0].Name: &s.images, TargetInput: &s.target, weightInput: &s.weight, sumInput: &s.sum,
@@ -76,13 +80,9 @@ func newBound(session *ort.Session, v *onnx.Value) (*ort.Buffer, error) {
 	return b, nil
 }
 
-// openGraph opens a session on a graph that was derived from the model.
-func (m *Model) openGraph(g *onnx.Graph, opt ort.Options) (*ort.Session, error) {
+// openGraph opens a session on a graph of the working dialect.
+func openGraph(g *onnx.Graph, opt ort.Options) (*ort.Session, error) {
 	if err := opt.Load(); err != nil {
-		return nil, err
-	}
-	g, err := m.Graphs.fused(g, &opt)
-	if err != nil {
 		return nil, err
 	}
 	opt.Name = "the " + g.Name + " graph"
