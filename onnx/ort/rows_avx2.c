@@ -5,6 +5,7 @@
 #pragma GCC target("avx2,fma")
 #endif
 #define LANES 8
+#define AVX2
 #define ROWS_RUN rows_run_avx2
 #define ROWS_TURN rows_turn_avx2
 #include "rows_kernel.h"

@@ -23,15 +23,44 @@ INLINE lanes load(const float *p) {
 	memcpy(&v, p, sizeof v);
 	return v;
 }
-INLINE lanes choose(ints mask, lanes a, lanes b) { return (lanes)((mask & (ints)a) | (~mask & (ints)b)); }
-INLINE lanes least(lanes a, lanes b) { return choose(b < a, b, a); } // of a NaN in a: that
-INLINE lanes largest(lanes a, lanes b) { return choose(b > a, b, a); }
+
+// where_above is a where x > y, and b elsewhere. Of a NaN in a, least and largest are
+// that.
+#if LANES == 16 // compilers take several instructions for what is one
+INLINE lanes where_above(lanes x, lanes y, lanes a, lanes b) { return (lanes)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)x, (__m512)y, _CMP_GT_OQ), (__m512)b, (__m512)a); }
+INLINE lanes least(lanes a, lanes b) { return (lanes)_mm512_min_ps((__m512)b, (__m512)a); }
+INLINE lanes largest(lanes a, lanes b) { return (lanes)_mm512_max_ps((__m512)b, (__m512)a); }
+INLINE lanes root(lanes x) { return (lanes)_mm512_sqrt_ps((__m512)x); }
+#elif defined AVX2
+INLINE lanes where_above(lanes x, lanes y, lanes a, lanes b) { return (lanes)_mm256_blendv_ps((__m256)b, (__m256)a, _mm256_cmp_ps((__m256)x, (__m256)y, _CMP_GT_OQ)); }
+INLINE lanes least(lanes a, lanes b) { return (lanes)_mm256_min_ps((__m256)b, (__m256)a); }
+INLINE lanes largest(lanes a, lanes b) { return (lanes)_mm256_max_ps((__m256)b, (__m256)a); }
+INLINE lanes root(lanes x) { return (lanes)_mm256_sqrt_ps((__m256)x); }
+#else
+INLINE lanes where_above(lanes x, lanes y, lanes a, lanes b) {
+	ints mask = x > y;
+	return (lanes)((mask & (ints)a) | (~mask & (ints)b));
+}
+INLINE lanes least(lanes a, lanes b) { return where_above(a, b, b, a); }
+INLINE lanes largest(lanes a, lanes b) { return where_above(b, a, b, a); }
+INLINE lanes root(lanes x) {
+#if defined __x86_64__ // compilers call a function for it, which may set errno
+	__m128 half[2];
+	memcpy(half, &x, sizeof half);
+	half[0] = _mm_sqrt_ps(half[0]);
+	half[1] = _mm_sqrt_ps(half[1]);
+	memcpy(&x, half, sizeof half);
+#else
+	for (int i = 0; i < LANES; i++) x[i] = __builtin_sqrtf(x[i]);
+#endif
+	return x;
+}
+#endif
 
 // exponential is e^x: 2^n e^r with r within half of ln 2, and e^r by its Taylor
 // series, which is 5e-9 off there.
 INLINE lanes exponential(lanes x) {
 	const float over = 88.72283f, under = -87.33654f;
-	ints large = x > splat(over);
 	lanes y = largest(least(x, splat(over)), splat(under));
 	lanes shifted = y * splat(1.44269504f) + splat(12582912.0f); // 1.5 * 2^23: the sum's last bits are the rounded number
 	lanes whole = shifted - splat(12582912.0f);
@@ -47,7 +76,7 @@ INLINE lanes exponential(lanes x) {
 	ints n = (ints)shifted - (ints)splat(12582912.0f), half = n >> 1; // 2^128 is no float32
 	e = e * (lanes)((half + 127) << 23) * (lanes)((n - half + 127) << 23);
 #endif
-	return choose(large, splat(__builtin_inff()), e);
+	return where_above(x, splat(over), splat(__builtin_inff()), e);
 }
 
 // error is erf(x): x P(x^2) up to 1, and 1 - exp(-Q(|x|)) above, with polynomials
@@ -63,21 +92,7 @@ INLINE lanes error(lanes x) {
 	lanes q = (splat(-2.979374622e-4f) + t * splat(1.13014146f)) + t2 * (splat(6.319870659e-1f) + t * splat(1.09924481e-1f));
 	q = q + t4 * ((splat(-2.63302746e-2f) + t * splat(4.726724977e-3f)) + t2 * (splat(-5.895989285e-4f) + t * splat(4.518101704e-5f)) + t4 * splat(-1.591706218e-6f));
 	lanes far = splat(1.0f) - exponential(-q);
-	return choose(t > splat(1.0f), (lanes)((ints)far | sign), near);
-}
-
-INLINE void root(lanes *x) {
-#if defined __x86_64__ && LANES == 16 // compilers call a function for it, which may set errno
-	*x = (lanes)_mm512_sqrt_ps((__m512)*x);
-#elif defined __x86_64__
-	__m128 half[2];
-	memcpy(half, x, sizeof half);
-	half[0] = _mm_sqrt_ps(half[0]);
-	half[1] = _mm_sqrt_ps(half[1]);
-	memcpy(x, half, sizeof half);
-#else
-	for (int i = 0; i < LANES; i++) (*x)[i] = __builtin_sqrtf((*x)[i]);
-#endif
+	return where_above(t, splat(1.0f), (lanes)((ints)far | sign), near);
 }
 
 INLINE eight load_eight(const float *p) {
@@ -130,12 +145,12 @@ INLINE void step(const row_step *c, float *to, size_t n, const float *a, int wid
 	case ROW_MUL: EACH(x * y); break;
 	case ROW_DIV: EACH(x / y); break;
 	case ROW_NEG: EACH(-x); break;
-	case ROW_SQRT: EACH(({ root(&x); x; })); break;
+	case ROW_SQRT: EACH(root(x)); break;
 	case ROW_EXP: EACH(exponential(x)); break;
 	case ROW_ERF: EACH(error(x)); break;
 	case ROW_HARD_SIGMOID: EACH(largest(least(x * splat(c->p) + splat(c->q), splat(1)), splat(0))); break;
 	case ROW_CLIP: EACH(least(largest(x, splat(c->p)), splat(c->q))); break;
-	case ROW_INVERSE_ROOT: EACH(({ x += splat(c->p); root(&x); splat(1) / x; })); break;
+	case ROW_INVERSE_ROOT: EACH(splat(1) / root(x + splat(c->p))); break;
 	case ROW_AT_LEAST: EACH((lanes)((x >= splat(c->p)) & (ints)splat(1))); break;
 	case ROW_ABOVE: EACH((lanes)((x > splat(c->p)) & (ints)splat(1))); break;
 	case ROW_SUM: *to = sum(a, length); break;
