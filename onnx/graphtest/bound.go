@@ -180,32 +180,10 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 			if step == 0 {
 				continue
 			}
+			m := movement{n: n, base: base, from: from, i: i, j: j, inherited: b.Error[j], unit: unit}
 			for _, s := range stepsFrom(x, step, decides(n, y)) {
-				moved, err := nudge(n, base, i, j, s)
-				if err != nil {
-					return nil, err
-				}
-				for k, a := range y {
-					if a == nil {
-						continue
-					}
-					if jumps(n, from[k], moved[k]) || slices.ContainsFunc(moved[k].F, math.IsNaN) { // the root of what may be negative
-						for _, o := range out {
-							if o != nil {
-								o.Undecided = true
-							}
-						}
-						return out, nil
-					}
-					for e := range a.F { // the mean of both directions
-						change := math.Abs(moved[k].F[e]-from[k].F[e]) / 2 * step / math.Abs(s)
-						if change == 0 {
-							continue
-						}
-						out[k].Error[e] += change * b.Error[j] / step
-						own[k][e] += change * unit / step
-						dependence[k][e] += 0.5
-					}
+				if ok, err := m.spread(s, out, dependence, own); !ok {
+					return out, err
 				}
 			}
 		}
@@ -225,6 +203,48 @@ func bound(n *onnx.Node, in []*Bounded, u float64) ([]*Bounded, error) {
 		}
 	}
 	return out, special(n, arrays, out, u)
+}
+
+// movement is of one element of a node's inputs, element j of input i, by what it is off
+// already and what the node itself may be off by it.
+type movement struct {
+	n               *onnx.Node
+	base, from      []*ref.Array // inputs, and what the node makes of them
+	i, j            int
+	inherited, unit float64
+}
+
+// spread adds what the results change, if the element moves by s, to their errors. ok is
+// false where that can't be told: a result jumps, and all are undecided then.
+func (m movement) spread(s float64, out []*Bounded, dependence, own [][]float64) (ok bool, err error) {
+	moved, err := nudge(m.n, m.base, m.i, m.j, s)
+	if err != nil {
+		return false, err
+	}
+	step := m.inherited + m.unit
+	for k, o := range out {
+		if o == nil {
+			continue
+		}
+		if jumps(m.n, m.from[k], moved[k]) || slices.ContainsFunc(moved[k].F, math.IsNaN) { // the root of what may be negative
+			for _, o := range out {
+				if o != nil {
+					o.Undecided = true
+				}
+			}
+			return false, nil
+		}
+		for e := range o.F { // the mean of both directions
+			change := math.Abs(moved[k].F[e]-m.from[k].F[e]) / 2 * step / math.Abs(s)
+			if change == 0 {
+				continue
+			}
+			o.Error[e] += change * m.inherited / step
+			own[k][e] += change * m.unit / step
+			dependence[k][e] += 0.5
+		}
+	}
+	return true, nil
 }
 
 // blank is results without errors, how many elements each of theirs depends on, and
