@@ -115,8 +115,10 @@ static inline void op_release(int *inputs, int *outputs) {
 	free(outputs);
 }
 
+// OP_VARIADIC begins such an operator, with the name and the functions of its file.
 #define OP_VARIADIC \
-	.version = 18, .GetExecutionProviderType = op_provider, .GetInputType = op_float32, .GetInputTypeCount = op_one, \
+	.version = 18, .GetName = name, .CreateKernelV2 = create, .KernelComputeV2 = compute, .KernelDestroy = destroy, \
+	.GetExecutionProviderType = op_provider, .GetInputType = op_float32, .GetInputTypeCount = op_one, \
 	.GetOutputType = op_float32, .GetOutputTypeCount = op_one, .GetInputCharacteristic = op_variadic, \
 	.GetOutputCharacteristic = op_variadic, .GetInputMemoryType = op_anywhere, .GetVariadicInputMinArity = op_at_least_one, \
 	.GetVariadicInputHomogeneity = op_homogeneous, .GetVariadicOutputMinArity = op_at_least_one, \

@@ -98,9 +98,5 @@ static const char *name(const custom_op *op) { return "Heads"; }
 
 const custom_op heads_op = {
 	OP_VARIADIC,
-	.GetName = name,
-	.CreateKernelV2 = create,
-	.KernelComputeV2 = compute,
-	.KernelDestroy = destroy,
 	.GetMayInplace = op_none,
 };

@@ -155,9 +155,5 @@ static const char *name(const custom_op *op) { return "Product"; }
 
 const custom_op product_op = {
 	OP_VARIADIC,
-	.GetName = name,
-	.CreateKernelV2 = create,
-	.KernelComputeV2 = compute,
-	.KernelDestroy = destroy,
 	.GetMayInplace = op_none,
 };
