@@ -329,18 +329,15 @@ func opensLayout(t *testing.T, op string, layout, shape []int64, inputs ...onnx.
 	return err == nil
 }
 
-// TestDamagedLayoutsOfHeadsAreRefused changes the numbers of a layout, and its length.
-func TestDamagedLayoutsOfHeadsAreRefused(t *testing.T) {
-	orttest.Need(t)
-	opens := func(layout, shape []int64) bool {
-		return opensLayout(t, "Heads", layout, shape, onnx.ShapeOf(2, 3, 5, 16))
-	}
-	good, shape := []int64{2, 3, 5, 16, 1, 0, 0}, []int64{2, 5, 3, 16}
+// refusesDamage holds that a layout and a shape are taken, and not with another number,
+// fewer of them, or another shape.
+func refusesDamage(t *testing.T, opens func(layout, shape []int64) bool, good, shape, numbers []int64, shapes [][]int64) {
+	t.Helper()
 	if !opens(good, shape) {
 		t.Fatal("the layout isn't taken")
 	}
 	for i := range good {
-		for _, v := range []int64{-1, 7, 1 << 40, math.MaxInt64, math.MinInt64} {
+		for _, v := range numbers {
 			bad := slices.Clone(good)
 			bad[i] = v
 			if opens(bad, shape) {
@@ -351,11 +348,22 @@ func TestDamagedLayoutsOfHeadsAreRefused(t *testing.T) {
 			t.Errorf("%d of %d numbers were taken", i, len(good))
 		}
 	}
-	for _, bad := range [][]int64{{2, 5, 3, 15}, {-2, -5, 3, 16}, {480, 0}, {math.MaxInt64, 2}} {
+	for _, bad := range shapes {
 		if opens(good, bad) {
 			t.Errorf("shape %v was taken", bad)
 		}
 	}
+}
+
+// TestDamagedLayoutsOfHeadsAreRefused changes the numbers of a layout, and its length.
+func TestDamagedLayoutsOfHeadsAreRefused(t *testing.T) {
+	orttest.Need(t)
+	opens := func(layout, shape []int64) bool {
+		return opensLayout(t, "Heads", layout, shape, onnx.ShapeOf(2, 3, 5, 16))
+	}
+	good, shape := []int64{2, 3, 5, 16, 1, 0, 0}, []int64{2, 5, 3, 16}
+	refusesDamage(t, opens, good, shape, []int64{-1, 7, 1 << 40, math.MaxInt64, math.MinInt64},
+		[][]int64{{2, 5, 3, 15}, {-2, -5, 3, 16}, {480, 0}, {math.MaxInt64, 2}})
 	if opens([]int64{2, 3, 5, 16, 1, 1, 1}, []int64{2, 3, 5, 16}) {
 		t.Error("columns of split rows were taken")
 	}
@@ -372,26 +380,8 @@ func TestDamagedLayoutsOfProductsAreRefused(t *testing.T) {
 		return opensLayout(t, "Product", layout, shape, onnx.ShapeOf(2, 40, 300), onnx.ShapeOf(2, 300, 50))
 	}
 	good, shape := []int64{2, 40, 50, 300, 0, 0, 0, 0, 0, 2}, []int64{2, 40, 50}
-	if !opens(good, shape) {
-		t.Fatal("the layout isn't taken")
-	}
-	for i := range good {
-		for _, v := range []int64{-1, 1 << 40, math.MaxInt64, math.MinInt64} {
-			bad := slices.Clone(good)
-			bad[i] = v
-			if opens(bad, shape) {
-				t.Errorf("number %d as %d was taken", i, v)
-			}
-		}
-		if opens(good[:i], shape) {
-			t.Errorf("%d of %d numbers were taken", i, len(good))
-		}
-	}
-	for _, bad := range [][]int64{{2, 40, 49}, {-2, -40, 50}, {4000, 0}, {math.MaxInt64, 2}} {
-		if opens(good, bad) {
-			t.Errorf("shape %v was taken", bad)
-		}
-	}
+	refusesDamage(t, opens, good, shape, []int64{-1, 1 << 40, math.MaxInt64, math.MinInt64},
+		[][]int64{{2, 40, 49}, {-2, -40, 50}, {4000, 0}, {math.MaxInt64, 2}})
 }
 
 // TestCustomOpIsLaidOutAsTheHeaderHasIt compares the members of our copy of
