@@ -82,7 +82,7 @@ func ofAlone(uses map[*onnx.Value][]*onnx.Node, x *onnx.Value, place map[*onnx.N
 			if n.Domain != "" || !slices.Contains(rowOps, n.Op) || reduces(n) || len(n.Outputs) != 1 || !n.Outputs[0].Shape.Same(x.Shape) || known[n.Outputs[0]] {
 				continue
 			}
-			if !slices.ContainsFunc(operands(n), func(v *onnx.Value) bool { return !known[v] && constantOf(v) == nil }) {
+			if !slices.ContainsFunc(operands(n), func(v *onnx.Value) bool { return !known[v] && v.Data == nil }) {
 				known[n.Outputs[0]] = true
 				out, todo = append(out, n), append(todo, n.Outputs[0])
 			}
