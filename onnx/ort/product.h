@@ -1,7 +1,7 @@
 // Products of matrices that passes.FuseProducts gives to us. The right factor is copied
-// into panels, whichever way it lies, and so are rows of the left one that lie as
-// columns or that meet each other in the processor's first cache; a kernel of AVX-512
-// runs over them.
+// into panels, whichever way it lies, and so are rows of the left one that meet each
+// other in the processor's first cache, or lie as columns that are too long for it; a
+// kernel of AVX-512 runs over them.
 #ifndef RELEVIT_ORT_PRODUCT_H
 #define RELEVIT_ORT_PRODUCT_H
 
